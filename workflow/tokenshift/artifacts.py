@@ -1,0 +1,119 @@
+"""Writing and reading the study's files: atomically, with one schema per kind, and with what made them inside.
+
+A file appears under its final name only when it is complete and on disk, so a killed job leaves nothing that
+looks finished.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tokenshift.errors import StudyError
+
+SCHEMA_VERSION = "1"
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync it and rename it to `path`, on failure remove it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success sync its files and rename it to `path`, else remove it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb") as written:
+                    os.fsync(written.fileno())
+        temporary.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions of `packages`, for a file's metadata."""
+    return {package: metadata.version(package) for package in packages}
+
+
+def write_parquet(path: str | Path, table: pa.Table, schema: pa.Schema, spec: dict, packages: tuple[str, ...]) -> None:
+    """Write `table` as zstd Parquet under `schema`, with spec, schema version and package versions in its metadata.
+
+    Raises StudyError when the columns differ from the schema's.
+    """
+    if set(table.column_names) != set(schema.names):
+        differing = sorted(set(table.column_names) ^ set(schema.names))
+        raise StudyError(f"{path}: columns {differing} do not match the schema of this kind of file")
+    table = table.select(schema.names).cast(schema)
+    described = {
+        "tokenshift.schema_version": SCHEMA_VERSION,
+        "tokenshift.spec": json.dumps(spec, sort_keys=True),
+        "tokenshift.versions": json.dumps(versions(*packages), sort_keys=True),
+    }
+    with atomic_file(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(described), temporary, compression="zstd")
+
+
+def read_parquet(path: str | Path, schema: pa.Schema, columns: list[str] | None = None) -> pl.DataFrame:
+    """Read a file written by `write_parquet` (all columns, or just `columns`).
+
+    Raises StudyError when the file lacks a column of `schema` or carries another schema version.
+    """
+    found = pq.read_schema(path)
+    version = (found.metadata or {}).get(b"tokenshift.schema_version", b"none").decode()
+    missing = [name for name in schema.names if name not in found.names]
+    if missing or version != SCHEMA_VERSION:
+        raise StudyError(
+            f"{path}: not a file of this kind (schema version {version}, expected {SCHEMA_VERSION}; "
+            f"missing columns {missing}); delete it and let Snakemake make it again"
+        )
+    return pl.read_parquet(path, columns=columns)
+
+
+def write_csv(path: str | Path, frame: pl.DataFrame) -> None:
+    """Write `frame` as CSV, floats with nine significant digits."""
+    rounded = frame.with_columns(pl.selectors.float().round_sig_figs(9))
+    with atomic_file(path) as temporary:
+        rounded.write_csv(temporary)
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write `value` as indented JSON with sorted keys."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,6 @@
+"""The study file: typed (`study`), read with helpful errors (`loading`), described in config/README.md (`reference`)."""
+
+from tokenshift.config.loading import load_study
+from tokenshift.config.study import Study
+
+__all__ = ["Study", "load_study"]
