@@ -1,12 +1,9 @@
 """Progress of long jobs: a bar on a terminal, a line every few seconds in a log."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable
 
 from tqdm import tqdm
-
-Item = TypeVar("Item")
 
 
 class _Lines:
@@ -20,11 +17,11 @@ class _Lines:
         sys.stderr.flush()
 
 
-def progress(items: Iterable[Item], name: str, unit: str, total: int | None = None) -> Iterator[Item]:
-    """Yield `items`, reporting share done, rate in `unit`s a second and time left under `name`."""
-    if sys.stderr.isatty():
-        yield from tqdm(items, desc=name, unit=f" {unit}", total=total, dynamic_ncols=True)
-    else:
-        yield from tqdm(
-            items, desc=name, unit=f" {unit}", total=total, file=_Lines(), mininterval=10, maxinterval=10, ncols=100
-        )
+def progress(items: Iterable | None, name: str | None, unit: str, total: int | None = None) -> tqdm:
+    """A tqdm over `items` (or, for None, to be updated by hand): share done, `unit`s a second, time left, under `name`.
+
+    Without a name it reports nothing.
+    """
+    quiet = {"disable": True} if name is None else {}
+    form = {"dynamic_ncols": True} if sys.stderr.isatty() else {"file": _Lines(), "mininterval": 10, "ncols": 100}
+    return tqdm(items, desc=name, unit=f" {unit}", total=total, **form, **quiet)

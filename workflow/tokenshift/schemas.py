@@ -44,8 +44,8 @@ ROLLOUTS = pa.schema(
 
 # In the distributions of the two policies at one response position:
 # js: full vocabulary at temperature 1; js_nucleus: at the sampling temperature, truncated to top-p, renormalised.
-# The six masses are full-vocabulary probabilities (at the sampling temperature) of tokens in both nuclei ("shared"), in the
-# base's alone and in the tuned policy's alone.
+# The six masses are full-vocabulary probabilities (at the sampling temperature) of tokens in both nuclei ("shared"),
+# in the base's alone and in the tuned policy's alone.
 SCORES = pa.schema(
     [
         ("problem_id", pa.string()),
@@ -91,8 +91,8 @@ CHECKPOINT_SCORES = pa.schema(
     ]
 )
 
-# threshold: of the switching rule; +inf switches nowhere ("none"), -inf everywhere ("all"). For the random control it is the
-# threshold of the js run whose switched share it matches.
+# threshold: of the switching rule; +inf switches nowhere ("none"), -inf everywhere ("all"). For the random control,
+# the threshold of the js run whose switched share it matches.
 CROSS_SAMPLES = pa.schema(
     [
         ("threshold", pa.float64()),

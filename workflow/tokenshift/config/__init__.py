@@ -1,4 +1,4 @@
-"""The study file: typed (`study`), read with helpful errors (`loading`), described in config/README.md (`reference`)."""
+"""The study file: typed (`study`), read with helpful errors (`loading`), documented (`reference`)."""
 
 from tokenshift.config.loading import load_study
 from tokenshift.config.study import Study

@@ -5,6 +5,7 @@ config/README.md are generated from it (`make config`).
 """
 
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -210,7 +211,7 @@ class Rl(Optimisation):
     kl_coefficient: float = Field(ge=0, description="Weight of the k3 KL loss against the initial policy.")
     entropy_bonus: float = Field(ge=0, description="Weight of the entropy bonus.")
     dynamic_sampling_draws: Positive | None = Field(
-        description="Draw prompts until the batch holds only groups of mixed accuracy, at most so many batches; null: off."
+        description="Draw prompts until all groups of the batch are of mixed accuracy, at most so many draws; null: off."
     )
     overlong: Overlong | None = Field(description="Soft overlong penalty; null for none.")
     reward_correct: float = Field(description="Reward of a correct response.")
@@ -331,7 +332,7 @@ class CrossSampling(Section):
             return self
         key = exactly_one(self, "quantiles", "thresholds")
         values = getattr(self, key)
-        if any(later <= earlier for earlier, later in zip(values, values[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(values)):
             raise ValueError(f"{key} out of order: {values} must increase")
         return self
 
@@ -355,12 +356,16 @@ class Claims(Section):
     """Bounds of the paper's claims; C1 to C15 as in tables/claims.csv."""
 
     sparse: Probability = Field(0.80, description="C1: share of positions with JS below near_zero is above this.")
-    low_entropy: float = Field(0.5, gt=0, description="C6: a confident base prediction has entropy below this, in nats.")
+    low_entropy: float = Field(
+        0.5, gt=0, description="C6: a confident base prediction has entropy below this, in nats."
+    )
     confident_overridden: Probability = Field(0.05, description="C6: share of high-JS positions that were confident.")
     identity_variance: Probability = Field(0.5, description="C7: variance of JS explained by identity is below this.")
     top2_overlap: Probability = Field(0.8, description="C8: mean top-2 overlap at high JS is above this.")
     within_top3: Probability = Field(0.8, description="C9: share of tuned top-1 within the base's top 3 is above this.")
-    from_nowhere: Probability = Field(0.10, description="C10: share of tuned top-1 the base found improbable is below this.")
+    from_nowhere: Probability = Field(
+        0.10, description="C10: share of tuned top-1 the base found improbable is below this."
+    )
     budget: Probability = Field(0.10, description="C11 to C13: largest effective share of replaced tokens.")
     recovered: float = Field(0.8, description="C11, C12: share of the gain recovered or lost is above this.")
 
@@ -389,7 +394,7 @@ class Analysis(Section):
     def _ordered(self) -> "Analysis":
         for key in ("js_edges", "top_k", "quantiles"):
             values = getattr(self, key)
-            if any(later <= earlier for earlier, later in zip(values, values[1:], strict=False)):
+            if any(later <= earlier for earlier, later in pairwise(values)):
                 raise ValueError(f"{key} out of order: {values} must increase")
         if self.high < self.near_zero:
             raise ValueError(f"high ({self.high}) is below near_zero ({self.near_zero})")
@@ -401,6 +406,7 @@ class Compute(Section):
 
     device: Literal["cpu", "cuda"] = Field("cpu", description="Device of inference and training.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of inference.")
+    threads: Positive = Field(1, description="CPU threads of each model job.")
     gpus: int = Field(0, ge=0, description="GPUs requested for each model job.")
     mem_mb: Positive = Field(4000, description="Memory requested for each model job, in MB.")
     runtime: Positive = Field(60, description="Time requested for each model job, in minutes.")
@@ -455,6 +461,11 @@ class Study(Section):
         if model in self.models:
             return [model]
         return [name for name in self.models if re.fullmatch(re.escape(model) + r"-s\d+", name)]
+
+    def group(self, model: str) -> str:
+        """Name under which the study file declares `model`: without the seed, where it is one of several."""
+        declared, _, seed = model.rpartition("-s")
+        return declared if declared and seed == str(self.models[model].seeds[0]) else model
 
     def checkpoint_steps(self, model: str) -> list[int]:
         """Training steps of which `model` keeps a checkpoint, the final one included; empty if none are kept."""

@@ -1,0 +1,49 @@
+# `make study` runs the study named in config/config.yaml; `make test` runs the tests. Both set up .venv on first use.
+
+PYTHON ?= python3
+CORES ?= $(shell nproc)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+STUDY = $(shell $(BIN)/python -c 'import yaml; print(yaml.safe_load(open("config/config.yaml"))["study"])')
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: study report test fast-test lint format config lock
+
+study: $(INSTALLED)
+	snakemake --cores $(CORES)
+	$(MAKE) --no-print-directory report
+
+report: $(INSTALLED)
+	snakemake --report results/report.zip --quiet
+
+test: lint
+	pytest
+
+fast-test: $(INSTALLED)
+	pytest -m "not study"
+
+lint: $(INSTALLED)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	snakemake --lint
+
+format: $(INSTALLED)
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow/rules
+
+# The study file's schema and reference, after a change to workflow/tokenshift/config.
+config: $(INSTALLED)
+	python workflow/scripts/config_reference.py
+
+# requirements.lock and envs/, after a change to the dependencies in pyproject.toml.
+lock: $(INSTALLED)
+	python envs/lock.py
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(INSTALLED)

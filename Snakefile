@@ -1,0 +1,35 @@
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/problems.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/rollouts.smk"
+include: "workflow/rules/scores.smk"
+include: "workflow/rules/cross_samples.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+    preflight,
+
+
+rule all:
+    default_target: True
+    input:
+        all_tables(),
+        all_figures(),
+
+
+onsuccess:
+    print(summary(Path(RESULTS)))

@@ -1,0 +1,52 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tokenshift.artifacts import atomic_file, atomic_folder, read_parquet, write_parquet
+from tokenshift.errors import StudyError
+from tokenshift.schemas import CORPUS, VOCABULARY
+
+TABLE = pa.table({"token": ["a", "b"], "token_id": [0, 1]})
+
+
+def test_parquet_round_trip_is_cast_ordered_and_described(tmp_path):
+    path = tmp_path / "folder" / "vocabulary.parquet"
+    write_parquet(path, TABLE, VOCABULARY, {"seed": 1}, ("numpy",))
+    assert pq.read_schema(path).metadata[b"tokenshift.spec"] == b'{"seed": 1}'
+    assert pq.read_schema(path).remove_metadata() == VOCABULARY
+    assert read_parquet(path, VOCABULARY)["token"].to_list() == ["a", "b"]
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    for name in ("first", "second"):
+        write_parquet(tmp_path / name, TABLE, VOCABULARY, {}, ())
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_another_kind_or_version_of_file_is_refused(tmp_path):
+    path = tmp_path / "vocabulary.parquet"
+    write_parquet(path, TABLE, VOCABULARY, {}, ())
+    with pytest.raises(StudyError, match=r"missing columns \['problem_id'"):
+        read_parquet(path, CORPUS)
+    pq.write_table(TABLE.replace_schema_metadata({"tokenshift.schema_version": "0"}), path)
+    with pytest.raises(StudyError, match="schema version 0, expected 1"):
+        read_parquet(path, VOCABULARY)
+    with pytest.raises(StudyError, match="do not match the schema"):
+        write_parquet(path, TABLE, CORPUS, {}, ())
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), atomic_file(tmp_path / "table.csv") as path:
+        path.write_text("half")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "model") as folder:
+        (folder / "config.json").write_text("{}")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_replaces_its_predecessor(tmp_path):
+    for content in ("old", "new"):
+        with atomic_folder(tmp_path / "model") as folder:
+            (folder / content).write_text(content)
+    assert [file.name for file in (tmp_path / "model").iterdir()] == ["new"]

@@ -1,0 +1,40 @@
+"""Tiny random causal LMs, made in memory in a fraction of a second."""
+
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from tokenshift.generation import Policy
+
+VOCABULARY = 23
+STOP = 1
+
+
+def tiny_policy(seed: int, dtype: torch.dtype = torch.float64, sharpness: float = 30.0) -> Policy:
+    """A two-layer Qwen2 with random weights, scaled so that its next-token distributions are far from uniform."""
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=VOCABULARY + 2,  # two padding rows
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=False,
+        eos_token_id=STOP,
+        pad_token_id=0,
+    )
+    model = Qwen2ForCausalLM(config).to(dtype).eval()
+    model.lm_head.weight.data.mul_(sharpness)
+    return Policy(model, (STOP,), VOCABULARY)
+
+
+def mixed(policy: Policy, other: Policy, share: float) -> Policy:
+    """A policy near `policy`: its weights moved by `share` towards those of `other`."""
+    model = Qwen2ForCausalLM(policy.model.config).to(policy.model.dtype).eval()
+    weights = {
+        name: (1 - share) * value + share * other.model.state_dict()[name]
+        for name, value in policy.model.state_dict().items()
+    }
+    model.load_state_dict(weights)
+    return Policy(model, policy.stop_token_ids, policy.vocabulary_size)

@@ -1,0 +1,126 @@
+"""The study, its names and paths, and what every rule's `params: spec` holds."""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+
+from tokenshift.config import load_study
+from tokenshift.errors import StudyError
+from tokenshift.provenance import code_hash, file_hash
+from tokenshift.summary import summary
+
+try:
+    STUDY = load_study(config["study"])
+except StudyError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"results/{STUDY.name}"
+SCRIPTS = ROOT / "workflow/scripts"
+
+# The library is importable in every environment; without conda, `python` is the one that runs Snakemake.
+# One thread for the linear algebra and the tables unless a script asks for more: the same bytes on any machine.
+PREFIX = f"export PYTHONPATH={ROOT / 'workflow'} OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 TOKENIZERS_PARALLELISM=false; "
+if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    PREFIX += f"export PATH={Path(sys.executable).parent}:$PATH; "
+shell.prefix(PREFIX)
+
+# What a script says on stderr goes to its log and to the terminal.
+LOGGED = " 2> >(tee {log} >&2)"
+
+
+class Spec(dict):
+    """Everything but the input files that a result depends on; as text, the JSON for the script's --spec."""
+
+    def __str__(self):
+        return json.dumps(self, sort_keys=True)
+
+
+def spec(script, stack, **settings):
+    """Spec of a rule that runs `script` in the environment of `stack` with this slice of the study."""
+    return Spec(
+        **settings, code=code_hash(SCRIPTS / script), environment=file_hash(ROOT / "envs" / f"{stack}.yaml")
+    )
+
+
+def section(value):
+    """A section of the study as plain data."""
+    return value.model_dump(mode="json", by_alias=True)
+
+
+def one_of(names):
+    """Wildcard constraint: one of `names` (of none, nothing)."""
+    return "|".join(names) or "(?!)"
+
+
+def models_from(origin):
+    return [name for name, model in STUDY.models.items() if model.origin == origin]
+
+
+def evaluated_models():
+    """Models with rollouts: of every pair and of the training comparison."""
+    compared = [STUDY.training.baseline, *STUDY.training.models] if STUDY.training else []
+    trained = [replicate for name in compared for replicate in STUDY.replicates(name)]
+    origins = [STUDY.models[name].from_ for name in trained]
+    paired = [name for pair in STUDY.pairs.values() for name in (pair.base, pair.tuned)]
+    return list(dict.fromkeys([*paired, *filter(None, origins), *trained]))
+
+
+def model_folder(model):
+    return f"{RESULTS}/models/{model}"
+
+
+def compute_spec():
+    """What a result depends on of the machine: not the requested memory or time."""
+    return {"device": STUDY.compute.device, "dtype": STUDY.compute.dtype}
+
+
+def training_spec(model):
+    entry = STUDY.models[model]
+    return {
+        entry.origin: section(getattr(entry, entry.origin)),
+        "seed": entry.seeds[0],
+        "prompt": section(STUDY.prompt),
+        "compute": compute_spec(),
+    }
+
+
+def sampling_spec():
+    """Settings of every job that samples responses to evaluation problems."""
+    return {
+        "seed": STUDY.seed,
+        "prompt": section(STUDY.prompt),
+        "evaluation": STUDY.evaluation.model_dump(mode="json", exclude={"sets"}),
+        "compute": compute_spec(),
+    }
+
+
+def scoring_spec():
+    """Settings of every job that scores responses."""
+    return {
+        "top_k": STUDY.scoring.top_k,
+        "batch_size": STUDY.scoring.batch_size,
+        "temperature": STUDY.evaluation.temperature,
+        "top_p": STUDY.evaluation.top_p,
+        "compute": compute_spec(),
+    }
+
+
+def pair_models(wildcards):
+    """The two model folders of a pair, as named inputs."""
+    pair = STUDY.pairs[wildcards.pair]
+    return {"base": model_folder(pair.base), "tuned": model_folder(pair.tuned)}
+
+
+wildcard_constraints:
+    problem_set=one_of(STUDY.problems),
+    corpus=one_of(STUDY.corpora),
+    model=one_of(STUDY.models),
+    pair=one_of(STUDY.pairs),
+    trajectory="tuned|base",
+    direction="forward|reverse",

@@ -1,0 +1,132 @@
+"""Models: existing ones linked into the study, the others trained."""
+
+PREFLIGHT = ancient(f"{RESULTS}/preflight.done")
+
+
+rule fetch_model:
+    output:
+        directory(f"{RESULTS}/models/{{model}}"),
+    log:
+        f"{RESULTS}/logs/models/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/models/{{model}}.tsv"
+    wildcard_constraints:
+        model=one_of(models_from("pretrained")),
+    conda:
+        "../../envs/inference.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        spec=lambda w: spec("fetch_model.py", "inference", **section(STUDY.models[w.model].pretrained)),
+    message:
+        "Linking model {wildcards.model}"
+    shell:
+        "python {SCRIPTS}/fetch_model.py --spec {params.spec:q} --output {output}" + LOGGED
+
+
+rule pretrain:
+    input:
+        preflight=PREFLIGHT,
+        corpus=lambda w: f"{RESULTS}/corpora/{STUDY.models[w.model].pretrain.corpus}.parquet",
+    output:
+        directory(f"{RESULTS}/models/{{model}}"),
+    log:
+        f"{RESULTS}/logs/models/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/models/{{model}}.tsv"
+    wildcard_constraints:
+        model=one_of(models_from("pretrain")),
+    conda:
+        "../../envs/training.yaml"
+    threads: 2  # everything else waits for the base model
+    resources:
+        gpu=STUDY.compute.gpus,
+        mem_mb=STUDY.compute.mem_mb,
+        runtime=STUDY.compute.runtime,
+    params:
+        spec=lambda w: spec("pretrain.py", "training", **training_spec(w.model)),
+    message:
+        "Pretraining {wildcards.model}"
+    shell:
+        "python {SCRIPTS}/pretrain.py --spec {params.spec:q} --corpus {input.corpus} --threads {threads}"
+        " --output {output}" + LOGGED
+
+
+rule sft:
+    input:
+        preflight=PREFLIGHT,
+        base=lambda w: model_folder(STUDY.models[w.model].from_),
+        corpus=lambda w: f"{RESULTS}/corpora/{STUDY.models[w.model].sft.corpus}.parquet",
+    output:
+        directory(f"{RESULTS}/models/{{model}}"),
+    log:
+        f"{RESULTS}/logs/models/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/models/{{model}}.tsv"
+    wildcard_constraints:
+        model=one_of(models_from("sft")),
+    conda:
+        "../../envs/training.yaml"
+    threads: STUDY.compute.threads
+    resources:
+        gpu=STUDY.compute.gpus,
+        mem_mb=STUDY.compute.mem_mb,
+        runtime=STUDY.compute.runtime,
+    params:
+        spec=lambda w: spec("sft.py", "training", **training_spec(w.model)),
+    message:
+        "Fine-tuning {wildcards.model} on solutions"
+    shell:
+        "python {SCRIPTS}/sft.py --spec {params.spec:q} --base {input.base} --corpus {input.corpus}"
+        " --threads {threads} --output {output}" + LOGGED
+
+
+rule rl:
+    input:
+        preflight=PREFLIGHT,
+        base=lambda w: model_folder(STUDY.models[w.model].from_),
+        problems=lambda w: f"{RESULTS}/problems/{STUDY.models[w.model].rl.problems}.parquet",
+    output:
+        directory(f"{RESULTS}/models/{{model}}"),
+    log:
+        f"{RESULTS}/logs/models/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/models/{{model}}.tsv"
+    wildcard_constraints:
+        model=one_of(models_from("rl")),
+    conda:
+        "../../envs/training.yaml"
+    threads: STUDY.compute.threads
+    resources:
+        gpu=STUDY.compute.gpus,
+        mem_mb=STUDY.compute.mem_mb,
+        runtime=STUDY.compute.runtime,
+    params:
+        spec=lambda w: spec("rl.py", "training", **training_spec(w.model)),
+    message:
+        "Training {wildcards.model} with verifiable rewards"
+    shell:
+        "python {SCRIPTS}/rl.py --spec {params.spec:q} --base {input.base} --problems {input.problems}"
+        " --threads {threads} --output {output}" + LOGGED
+
+
+rule vocabulary:
+    input:
+        unpack(pair_models),
+    output:
+        f"{RESULTS}/vocabularies/{{pair}}.parquet",
+    log:
+        f"{RESULTS}/logs/vocabularies/{{pair}}.log",
+    conda:
+        "../../envs/inference.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        spec=lambda w: spec("vocabulary.py", "inference"),
+    message:
+        "Checking that both models of {wildcards.pair} share one vocabulary"
+    shell:
+        "python {SCRIPTS}/vocabulary.py --spec {params.spec:q} --base {input.base} --tuned {input.tuned}"
+        " --output {output}" + LOGGED

@@ -1,0 +1,28 @@
+"""Responses sampled from one policy, graded."""
+
+
+rule rollouts:
+    input:
+        preflight=PREFLIGHT,
+        model=f"{RESULTS}/models/{{model}}",
+        problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
+    output:
+        f"{RESULTS}/rollouts/{{model}}/{{problem_set}}.parquet",
+    log:
+        f"{RESULTS}/logs/rollouts/{{model}}/{{problem_set}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/rollouts/{{model}}/{{problem_set}}.tsv"
+    conda:
+        "../../envs/inference.yaml"
+    threads: STUDY.compute.threads
+    resources:
+        gpu=STUDY.compute.gpus,
+        mem_mb=STUDY.compute.mem_mb,
+        runtime=STUDY.compute.runtime,
+    params:
+        spec=lambda w: spec("rollouts.py", "inference", **sampling_spec()),
+    message:
+        "Sampling responses of {wildcards.model} to {wildcards.problem_set}"
+    shell:
+        "python {SCRIPTS}/rollouts.py --spec {params.spec:q} --model {input.model} --problems {input.problems}"
+        " --threads {threads} --output {output}" + LOGGED

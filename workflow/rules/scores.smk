@@ -1,0 +1,66 @@
+"""Both models of a pair along fixed responses."""
+
+
+def trajectory_rollouts(wildcards):
+    """Rollouts whose responses are scored: of the pair's tuned or base model."""
+    model = getattr(STUDY.pairs[wildcards.pair], wildcards.trajectory)
+    return f"{RESULTS}/rollouts/{model}/{wildcards.problem_set}.parquet"
+
+
+rule scores:
+    input:
+        unpack(pair_models),
+        vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
+        rollouts=trajectory_rollouts,
+    output:
+        f"{RESULTS}/scores/{{pair}}/{{problem_set}}/{{trajectory}}.parquet",
+    log:
+        f"{RESULTS}/logs/scores/{{pair}}/{{problem_set}}/{{trajectory}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/scores/{{pair}}/{{problem_set}}/{{trajectory}}.tsv"
+    conda:
+        "../../envs/inference.yaml"
+    threads: STUDY.compute.threads
+    resources:
+        gpu=STUDY.compute.gpus,
+        mem_mb=STUDY.compute.mem_mb,
+        runtime=STUDY.compute.runtime,
+    params:
+        spec=lambda w: spec("score.py", "inference", **scoring_spec()),
+    message:
+        "Scoring {wildcards.pair} along the {wildcards.trajectory} responses to {wildcards.problem_set}"
+    shell:
+        "python {SCRIPTS}/score.py --spec {params.spec:q} --base {input.base} --tuned {input.tuned}"
+        " --rollouts {input.rollouts} --threads {threads} --output {output}" + LOGGED
+
+
+rule checkpoint_scores:
+    input:
+        unpack(pair_models),
+        vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
+        rollouts=lambda w: f"{RESULTS}/rollouts/{STUDY.pairs[w.pair].tuned}/{w.problem_set}.parquet",
+    output:
+        f"{RESULTS}/checkpoint_scores/{{pair}}/{{problem_set}}.parquet",
+    log:
+        f"{RESULTS}/logs/checkpoint_scores/{{pair}}/{{problem_set}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/checkpoint_scores/{{pair}}/{{problem_set}}.tsv"
+    conda:
+        "../../envs/inference.yaml"
+    threads: STUDY.compute.threads
+    resources:
+        gpu=STUDY.compute.gpus,
+        mem_mb=STUDY.compute.mem_mb,
+        runtime=STUDY.compute.runtime,
+    params:
+        spec=lambda w: spec(
+            "checkpoint_scores.py",
+            "inference",
+            steps=STUDY.checkpoint_steps(STUDY.pairs[w.pair].tuned),
+            **scoring_spec(),
+        ),
+    message:
+        "Scoring the checkpoints of {wildcards.pair} along its tuned responses to {wildcards.problem_set}"
+    shell:
+        "python {SCRIPTS}/checkpoint_scores.py --spec {params.spec:q} --base {input.base} --tuned {input.tuned}"
+        " --rollouts {input.rollouts} --threads {threads} --output {output}" + LOGGED

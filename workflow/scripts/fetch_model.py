@@ -1,0 +1,28 @@
+"""Link an existing model into the study: a local folder, or a hub id at a revision."""
+
+import argparse
+import json
+from pathlib import Path
+
+from tokenshift.artifacts import atomic_folder
+from tokenshift.command import run
+from tokenshift.models import locate, require_weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with path and revision")
+    parser.add_argument("--output", type=Path, required=True, help="folder of links to the model's files")
+    args = parser.parse_args()
+    source = locate(args.spec["path"], args.spec["revision"])
+    require_weights(source)
+    with atomic_folder(args.output) as folder:
+        for file in sorted(source.rglob("*")):
+            if file.is_file():
+                link = folder / file.relative_to(source)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(file.resolve())
+
+
+if __name__ == "__main__":
+    run(main)

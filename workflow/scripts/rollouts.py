@@ -1,0 +1,42 @@
+"""Sample responses of one model to a problem set, and grade them."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from tokenshift.artifacts import read_parquet, write_parquet
+from tokenshift.command import run
+from tokenshift.generation import Policy, generate
+from tokenshift.models import load_model, load_tokenizer
+from tokenshift.noise import uniforms
+from tokenshift.rollouts import requests, response_columns
+from tokenshift.sampling import Sampling
+from tokenshift.schemas import PROBLEMS, ROLLOUTS
+from tokenshift.verification import Grader
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with seed, prompt, evaluation, compute")
+    parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file of rollouts")
+    args = parser.parse_args()
+    spec, evaluation = args.spec, args.spec["evaluation"]
+    torch.set_num_threads(args.threads)
+    sampling = Sampling(evaluation["temperature"], evaluation["top_p"], evaluation["max_new_tokens"])
+    tokenizer = load_tokenizer(args.model)
+    policy = Policy.of(load_model(args.model, spec["compute"]["dtype"], spec["compute"]["device"]), tokenizer)
+    asked = requests(read_parquet(args.problems, PROBLEMS), evaluation["samples"], tokenizer, **spec["prompt"])
+    noise = uniforms(spec["seed"], "token", asked.problem_ids, asked.samples, sampling.max_new_tokens)
+    responses = generate(policy, asked.prompts, noise, sampling, evaluation["batch_size"], name="rollouts")
+    with Grader() as grader:
+        columns = response_columns(asked, responses, policy.stop_token_ids, tokenizer, grader)
+    write_parquet(args.output, pa.table(columns), ROLLOUTS, spec, ("torch", "transformers", "math-verify"))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,40 @@
+"""Compare both models of a pair at every position of given responses."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from tokenshift.artifacts import read_parquet, write_parquet
+from tokenshift.command import run
+from tokenshift.generation import Policy
+from tokenshift.models import load_model, load_tokenizer
+from tokenshift.schemas import ROLLOUTS, SCORES
+from tokenshift.scoring import score
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--spec", type=json.loads, required=True, help="JSON with temperature, top_p, top_k, batch_size, compute"
+    )
+    parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model")
+    parser.add_argument("--rollouts", type=Path, required=True, help="Parquet file with the responses")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file of scores")
+    args = parser.parse_args()
+    spec, compute = args.spec, args.spec["compute"]
+    torch.set_num_threads(args.threads)
+    base, tuned = (
+        Policy.of(load_model(folder, compute["dtype"], compute["device"]), load_tokenizer(folder))
+        for folder in (args.base, args.tuned)
+    )
+    rollouts = read_parquet(args.rollouts, ROLLOUTS)
+    settings = {key: spec[key] for key in ("temperature", "top_p", "top_k", "batch_size")}
+    table = score(base, tuned, rollouts, **settings, name="scores")
+    write_parquet(args.output, table, SCORES, spec, ("torch", "transformers"))
+
+
+if __name__ == "__main__":
+    run(main)

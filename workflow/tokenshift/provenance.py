@@ -1,0 +1,28 @@
+"""What a result depends on besides its inputs: the code that made it and its environment, as content hashes."""
+
+import functools
+import hashlib
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+LIBRARY = Path(__file__).parent
+
+
+def file_hash(path: str | Path) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of a file's content."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+@functools.cache
+def code_hash(script: Path) -> str:
+    """Hash of `script` with all modules of this library that it imports, directly or not.
+
+    Depends on content alone: touching or checking out a file changes nothing, editing any of these files does.
+    """
+    finder = ModuleFinder(path=[str(LIBRARY.parent)])
+    finder.run_script(str(script))
+    modules = sorted(Path(module.__file__) for module in finder.modules.values() if module.__file__)
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(file_hash(module).encode())
+    return digest.hexdigest()[:16]

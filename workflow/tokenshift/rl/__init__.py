@@ -1,0 +1,1 @@
+"""Reinforcement learning with verifiable rewards: advantages, losses, weights, rollout batches and the trainer."""

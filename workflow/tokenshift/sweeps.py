@@ -1,0 +1,77 @@
+"""A cross-sampling sweep from the command line: one rule per threshold, all with the same random numbers."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from tokenshift.artifacts import read_parquet, write_parquet
+from tokenshift.cross_sampling import Rule, cross_sample
+from tokenshift.generation import Policy
+from tokenshift.models import load_model, load_tokenizer
+from tokenshift.noise import uniforms
+from tokenshift.rollouts import requests, response_columns
+from tokenshift.sampling import Sampling
+from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
+from tokenshift.verification import Grader
+
+
+def sweep_parser(description: str, spec: str) -> argparse.ArgumentParser:
+    """Parser with the arguments that every sweep takes; `spec` says what its JSON holds."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--spec", type=json.loads, required=True, help=spec)
+    parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model")
+    parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file of cross-samples")
+    return parser
+
+
+def run_sweep(args: argparse.Namespace, rules: dict[float, Rule]) -> None:
+    """Cross-sample with the rule of each threshold in turn and write schemas.CROSS_SAMPLES to args.output."""
+    spec, evaluation = args.spec, args.spec["evaluation"]
+    torch.set_num_threads(args.threads)
+    sampling = Sampling(evaluation["temperature"], evaluation["top_p"], evaluation["max_new_tokens"])
+    folders = [args.base, args.tuned] if spec["direction"] == "forward" else [args.tuned, args.base]
+    tokenizer = load_tokenizer(args.base)
+    primary, intervention = (
+        Policy.of(load_model(folder, spec["compute"]["dtype"], spec["compute"]["device"]), load_tokenizer(folder))
+        for folder in folders
+    )
+    stops = {*primary.stop_token_ids, *intervention.stop_token_ids}
+    asked = requests(read_parquet(args.problems, PROBLEMS), evaluation["samples"], tokenizer, **spec["prompt"])
+    noise, coins = (
+        uniforms(spec["seed"], purpose, asked.problem_ids, asked.samples, sampling.max_new_tokens)
+        for purpose in ("token", "coin")
+    )
+    parts = []
+    with Grader() as grader:
+        for threshold, rule in rules.items():
+            decoded = cross_sample(
+                primary,
+                intervention,
+                asked.prompts,
+                noise,
+                coins,
+                rule,
+                sampling,
+                evaluation["batch_size"],
+                name=f"threshold {threshold:.3g}",
+            )
+            responses = [sample.response for sample in decoded]
+            parts.append(
+                pa.table(
+                    {
+                        "threshold": pa.array([threshold] * len(decoded), pa.float64()),
+                        **response_columns(asked, responses, stops, tokenizer, grader),
+                        "switched": [sample.switched for sample in decoded],
+                        "replaced": [sample.replaced for sample in decoded],
+                        "primary_token_ids": [sample.primary_tokens for sample in decoded],
+                    }
+                )
+            )
+    table = pa.concat_tables(parts, promote_options="permissive")
+    write_parquet(args.output, table, CROSS_SAMPLES, spec, ("torch", "transformers", "math-verify"))

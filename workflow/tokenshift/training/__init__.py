@@ -1,0 +1,1 @@
+"""Training on DeepSpeed: the engine, batches of sequences, log-probabilities, supervised training."""

@@ -1,0 +1,59 @@
+"""Which rows make a batch, how it is cut into micro-batches, and how sequences become padded tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tokenshift.errors import StudyError
+
+IGNORED = 0  # a padding id that no result depends on: padded positions are behind the causal mask or masked out
+
+
+def shuffled_batch(seed: int, population: int, size: int, number: int) -> np.ndarray:
+    """Rows of batch `number` (from 0): (size,) of `population`, each at most once an epoch, in an order drawn per epoch.
+
+    A function of its arguments alone, so that a resumed run needs only the number. The last rows of an epoch that fill no
+    batch are left out. Raises StudyError when `population` is smaller than `size`.
+    """
+    if population < size:
+        raise StudyError(f"a batch of {size} rows cannot be drawn from {population}; make the batch smaller or add rows")
+    epoch, position = divmod(number, population // size)
+    order = np.random.default_rng([seed, epoch]).permutation(population)
+    return order[position * size : (position + 1) * size]
+
+
+def micro_batches(lengths: Sequence[int], size: int) -> list[list[int]]:
+    """Indices of `lengths` in parts of at most `size`, shortest first, so that a part holds little padding."""
+    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Sequences padded on the right, and which of their tokens are targets.
+
+    Positions are natural and no attention mask is needed: causal attention never looks right.
+    """
+
+    tokens: Tensor  # (B, T)
+    first: int  # index of the earliest target of any row, at least 1
+    mask: Tensor  # (B, T - first), true at targets
+
+    @property
+    def targets(self) -> Tensor:
+        """Tokens from `first` on: (B, T - first)."""
+        return self.tokens[:, self.first :]
+
+
+def pad(sequences: Sequence[Sequence[int]], firsts: Sequence[int], device: torch.device) -> Padded:
+    """Batch of `sequences`; the tokens of each from its entry of `firsts` (at least 1) on are targets."""
+    longest, first = max(map(len, sequences)), min(firsts)
+    tokens = torch.full((len(sequences), longest), IGNORED)
+    mask = torch.zeros(len(sequences), longest, dtype=torch.bool)
+    for row, (sequence, start) in enumerate(zip(sequences, firsts, strict=True)):
+        tokens[row, : len(sequence)] = torch.tensor(sequence)
+        mask[row, start : len(sequence)] = True
+    return Padded(tokens.to(device), first, mask[:, first:].to(device))

@@ -1,0 +1,147 @@
+"""DeepSpeed: the one place that starts it, takes an optimiser step with it, and gets a model out of it."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from deepspeed import DeepSpeedEngine
+
+MicroBatch = TypeVar("MicroBatch")
+
+
+def join_world(device: str) -> None:
+    """Join the processes of a launcher (deepspeed, torchrun), or else form a world of this process alone.
+
+    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it before anything else imports deepspeed.
+    """
+    os.environ["DS_ACCELERATOR"] = device  # read when deepspeed is first imported
+    import deepspeed
+
+    for handler in deepspeed.utils.logger.handlers:
+        handler.setStream(sys.stderr)
+    if device == "cpu":
+        # Declares DeepSpeed's optional compiled operators absent: its shared-memory collectives would be compiled at
+        # every first use (20 s, and a C++ compiler), and gloo does the same.
+        deepspeed.ops.__compatible_ops__ = {}
+    if dist.is_initialized():
+        return
+    backend = {"cpu": "gloo", "cuda": "nccl"}[device]
+    if "RANK" in os.environ:
+        dist.init_process_group(backend)
+    else:
+        os.environ["LOCAL_RANK"] = "0"
+        # The store lives in this process: no TCP port on which two jobs of one host could collide.
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+
+
+def initialise(
+    model: PreTrainedModel, settings: dict[str, Any], schedule: Callable[[Optimizer], LRScheduler], device: str
+) -> "DeepSpeedEngine":
+    """Engine that trains `model` with torch's AdamW.
+
+    `settings` holds learning_rate, weight_decay, gradient_clip (largest gradient norm), zero_stage (0 to 3) and precision
+    ("float32" or "bfloat16"); `schedule` makes the learning-rate scheduler, which steps with the optimiser.
+    """
+    join_world(device)
+    import deepspeed
+
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
+    )
+    engine, *_ = deepspeed.initialize(
+        model=model,
+        optimizer=optimiser,
+        lr_scheduler=schedule,
+        config={
+            # Micro-batches vary in size and number: `optimiser_step` says where an optimiser batch ends.
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": settings["gradient_clip"],
+            "bf16": {"enabled": settings["precision"] == "bfloat16"},
+            "zero_optimization": {"stage": settings["zero_stage"]},
+            "zero_allow_untested_optimizer": True,
+        },
+    )
+    return engine
+
+
+def world_total(count: int, device: torch.device) -> int:
+    """Sum of `count` over all processes."""
+    total = torch.tensor(count, device=device)
+    dist.all_reduce(total)
+    return int(total)
+
+
+def optimiser_step(
+    engine: "DeepSpeedEngine", micro_batches: Sequence[MicroBatch], loss_of: Callable[[MicroBatch], Tensor]
+) -> tuple[float, float]:
+    """One step down the gradient of the sum of `loss_of` over the micro-batches of all processes.
+
+    Each loss is to be divided by the count of the whole optimiser batch (see `world_total`), so that the step depends
+    neither on the size of the micro-batches nor on the number of processes. Returns this process's sum of losses and the
+    norm of the gradient before clipping.
+    """
+    losses = []
+    for number, micro_batch in enumerate(micro_batches, start=1):
+        engine.set_gradient_accumulation_boundary(number == len(micro_batches))
+        loss = loss_of(micro_batch)
+        # DeepSpeed averages gradients over the processes; the factor makes it a sum.
+        engine.backward(loss * dist.get_world_size(), scale_wrt_gas=False)
+        losses.append(loss.detach())
+        if number < len(micro_batches):
+            engine.step()
+    norm = _plain_gradient_norm(engine)
+    engine.step()
+    if norm is None:
+        norm = engine.get_global_grad_norm()
+    return float(torch.stack(losses).sum()), float(norm)
+
+
+def _plain_gradient_norm(engine: "DeepSpeedEngine") -> Tensor | None:
+    """Norm of the reduced gradients where DeepSpeed leaves them on the parameters and reports none (stage 0, float32)."""
+    if engine.zero_optimization_stage() > 0 or engine.bfloat16_enabled():
+        return None
+    return torch.nn.utils.get_total_norm([p.grad for p in engine.module.parameters() if p.grad is not None])
+
+
+def gathered(engine: "DeepSpeedEngine") -> AbstractContextManager:
+    """Context in which every process holds all parameters (ZeRO stage 3 splits them; below that it does nothing)."""
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(list(engine.module.parameters()))
+
+
+def export(engine: "DeepSpeedEngine", tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Write the model, in the precision of training, and its tokenizer as a Hugging Face folder.
+
+    Every process has to call it; the first one writes.
+    """
+    state = _consolidated_state(engine.module)
+    if dist.get_rank() == 0:
+        engine.module.save_pretrained(folder, state_dict=state)
+        tokenizer.save_pretrained(folder)
+
+
+def _consolidated_state(module: PreTrainedModel) -> dict[str, Tensor]:
+    """Whole tensors of `module` on the CPU by name, tied weights once."""
+    import deepspeed
+
+    state, seen = {}, set()
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            # One at a time: a model that needs stage 3 does not fit on one device.
+            with deepspeed.zero.GatheredParameters([tensor]):
+                state[name] = tensor.detach().cpu().clone()
+    return state
