@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import STOP, VOCABULARY, mixed, tiny_policy
 
+from tiny_models import STOP, VOCABULARY, mixed, tiny_policy
 from tokenshift.cross_sampling import ALL, NONE, at_random, cross_sample, js_above, sweep_thresholds
 from tokenshift.divergence import js, log_probabilities
 from tokenshift.generation import Policy, generate

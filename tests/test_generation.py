@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import STOP, VOCABULARY, tiny_policy
 
+from tiny_models import STOP, VOCABULARY, tiny_policy
 from tokenshift.generation import generate
 from tokenshift.noise import uniforms
 from tokenshift.sampling import Sampling, draw

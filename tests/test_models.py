@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from tiny_models import tiny_policy
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from tiny_models import tiny_policy
 from tokenshift.errors import StudyError
 from tokenshift.models import load_model, load_tokenizer, locate, shared_vocabulary
 

@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
-from tiny_models import VOCABULARY, mixed, tiny_policy
 
+from tiny_models import VOCABULARY, mixed, tiny_policy
 from tokenshift.errors import StudyError
 from tokenshift.schemas import SCORES
 from tokenshift.scoring import score

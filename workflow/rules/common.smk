@@ -43,9 +43,15 @@ class Spec(dict):
 
 def spec(script, stack, **settings):
     """Spec of a rule that runs `script` in the environment of `stack` with this slice of the study."""
-    return Spec(
-        **settings, code=code_hash(SCRIPTS / script), environment=file_hash(ROOT / "envs" / f"{stack}.yaml")
-    )
+    return Spec(**settings, code=code_hash(SCRIPTS / script), environment=file_hash(ROOT / "envs" / f"{stack}.yaml"))
+
+
+def data_hash(where, entry):
+    """Hash of the local file that a problem set or corpus is read from; null for other sources."""
+    source = entry.jsonl or entry.datasets
+    if entry.jsonl and not Path(source.path).is_file():
+        raise WorkflowError(f"{where}.jsonl.path: no file {source.path}")
+    return file_hash(source.path) if source and Path(source.path).is_file() else None
 
 
 def section(value):
@@ -71,8 +77,9 @@ def evaluated_models():
     return list(dict.fromkeys([*paired, *filter(None, origins), *trained]))
 
 
-def model_folder(model):
-    return f"{RESULTS}/models/{model}"
+def manifest(model):
+    """The file that stands for a model's folder: hashes of all others, written last."""
+    return f"{RESULTS}/models/{model}/manifest.json"
 
 
 def compute_spec():
@@ -114,7 +121,7 @@ def scoring_spec():
 def pair_models(wildcards):
     """The two model folders of a pair, as named inputs."""
     pair = STUDY.pairs[wildcards.pair]
-    return {"base": model_folder(pair.base), "tuned": model_folder(pair.tuned)}
+    return {"base": manifest(pair.base), "tuned": manifest(pair.tuned)}
 
 
 wildcard_constraints:

@@ -37,7 +37,8 @@ rule cross_samples_js:
     message:
         "Cross-sampling {wildcards.pair} {wildcards.direction} by JS on {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/cross_sample_js.py --spec {params.spec:q} --base {input.base} --tuned {input.tuned}"
+        "python {SCRIPTS}/cross_sample_js.py --spec {params.spec:q}"
+        " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --problems {input.problems} --scores {input.scores} --threads {threads} --output {output}" + LOGGED
 
 
@@ -64,5 +65,6 @@ rule cross_samples_random:
     message:
         "Cross-sampling {wildcards.pair} {wildcards.direction} at random positions on {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/cross_sample_random.py --spec {params.spec:q} --base {input.base} --tuned {input.tuned}"
+        "python {SCRIPTS}/cross_sample_random.py --spec {params.spec:q}"
+        " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --problems {input.problems} --matched {input.matched} --threads {threads} --output {output}" + LOGGED

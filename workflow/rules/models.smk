@@ -5,7 +5,7 @@ PREFLIGHT = ancient(f"{RESULTS}/preflight.done")
 
 rule fetch_model:
     output:
-        directory(f"{RESULTS}/models/{{model}}"),
+        f"{RESULTS}/models/{{model}}/manifest.json",
     log:
         f"{RESULTS}/logs/models/{{model}}.log",
     benchmark:
@@ -22,7 +22,7 @@ rule fetch_model:
     message:
         "Linking model {wildcards.model}"
     shell:
-        "python {SCRIPTS}/fetch_model.py --spec {params.spec:q} --output {output}" + LOGGED
+        "python {SCRIPTS}/fetch_model.py --spec {params.spec:q} --output $(dirname {output})" + LOGGED
 
 
 rule pretrain:
@@ -30,7 +30,7 @@ rule pretrain:
         preflight=PREFLIGHT,
         corpus=lambda w: f"{RESULTS}/corpora/{STUDY.models[w.model].pretrain.corpus}.parquet",
     output:
-        directory(f"{RESULTS}/models/{{model}}"),
+        f"{RESULTS}/models/{{model}}/manifest.json",
     log:
         f"{RESULTS}/logs/models/{{model}}.log",
     benchmark:
@@ -50,16 +50,16 @@ rule pretrain:
         "Pretraining {wildcards.model}"
     shell:
         "python {SCRIPTS}/pretrain.py --spec {params.spec:q} --corpus {input.corpus} --threads {threads}"
-        " --output {output}" + LOGGED
+        " --output $(dirname {output})" + LOGGED
 
 
 rule sft:
     input:
         preflight=PREFLIGHT,
-        base=lambda w: model_folder(STUDY.models[w.model].from_),
+        base=lambda w: manifest(STUDY.models[w.model].from_),
         corpus=lambda w: f"{RESULTS}/corpora/{STUDY.models[w.model].sft.corpus}.parquet",
     output:
-        directory(f"{RESULTS}/models/{{model}}"),
+        f"{RESULTS}/models/{{model}}/manifest.json",
     log:
         f"{RESULTS}/logs/models/{{model}}.log",
     benchmark:
@@ -78,17 +78,17 @@ rule sft:
     message:
         "Fine-tuning {wildcards.model} on solutions"
     shell:
-        "python {SCRIPTS}/sft.py --spec {params.spec:q} --base {input.base} --corpus {input.corpus}"
-        " --threads {threads} --output {output}" + LOGGED
+        "python {SCRIPTS}/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
+        " --threads {threads} --output $(dirname {output})" + LOGGED
 
 
 rule rl:
     input:
         preflight=PREFLIGHT,
-        base=lambda w: model_folder(STUDY.models[w.model].from_),
+        base=lambda w: manifest(STUDY.models[w.model].from_),
         problems=lambda w: f"{RESULTS}/problems/{STUDY.models[w.model].rl.problems}.parquet",
     output:
-        directory(f"{RESULTS}/models/{{model}}"),
+        f"{RESULTS}/models/{{model}}/manifest.json",
     log:
         f"{RESULTS}/logs/models/{{model}}.log",
     benchmark:
@@ -107,8 +107,8 @@ rule rl:
     message:
         "Training {wildcards.model} with verifiable rewards"
     shell:
-        "python {SCRIPTS}/rl.py --spec {params.spec:q} --base {input.base} --problems {input.problems}"
-        " --threads {threads} --output {output}" + LOGGED
+        "python {SCRIPTS}/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
+        " --threads {threads} --output $(dirname {output})" + LOGGED
 
 
 rule vocabulary:
@@ -128,5 +128,6 @@ rule vocabulary:
     message:
         "Checking that both models of {wildcards.pair} share one vocabulary"
     shell:
-        "python {SCRIPTS}/vocabulary.py --spec {params.spec:q} --base {input.base} --tuned {input.tuned}"
+        "python {SCRIPTS}/vocabulary.py --spec {params.spec:q}"
+        " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --output {output}" + LOGGED

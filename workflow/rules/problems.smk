@@ -17,7 +17,11 @@ rule problems:
         runtime=30,
     params:
         spec=lambda w: spec(
-            "problems.py", "data", name=w.problem_set, problems=section(STUDY.problems[w.problem_set])
+            "problems.py",
+            "data",
+            name=w.problem_set,
+            problems=section(STUDY.problems[w.problem_set]),
+            source=data_hash(f"problems.{w.problem_set}", STUDY.problems[w.problem_set]),
         ),
     message:
         "Building problem set {wildcards.problem_set}"
@@ -42,7 +46,13 @@ rule corpus:
         mem_mb=2000,
         runtime=30,
     params:
-        spec=lambda w: spec("corpus.py", "data", name=w.corpus, corpus=section(STUDY.corpora[w.corpus])),
+        spec=lambda w: spec(
+            "corpus.py",
+            "data",
+            name=w.corpus,
+            corpus=section(STUDY.corpora[w.corpus]),
+            source=data_hash(f"corpora.{w.corpus}", STUDY.corpora[w.corpus]),
+        ),
     message:
         "Building corpus {wildcards.corpus}"
     shell:
@@ -53,13 +63,11 @@ rule preflight:
     input:
         problems=expand(f"{RESULTS}/problems/{{name}}.parquet", name=STUDY.problems),
         corpora=expand(f"{RESULTS}/corpora/{{name}}.parquet", name=STUDY.corpora),
-        models=expand(f"{RESULTS}/models/{{name}}", name=models_from("pretrained")),
+        models=expand(f"{RESULTS}/models/{{name}}/manifest.json", name=models_from("pretrained")),
         pairs=expand(
             f"{RESULTS}/vocabularies/{{name}}.parquet",
             name=[
-                name
-                for name, pair in STUDY.pairs.items()
-                if {pair.base, pair.tuned} <= set(models_from("pretrained"))
+                name for name, pair in STUDY.pairs.items() if {pair.base, pair.tuned} <= set(models_from("pretrained"))
             ],
         ),
     output:

@@ -4,7 +4,7 @@
 rule rollouts:
     input:
         preflight=PREFLIGHT,
-        model=f"{RESULTS}/models/{{model}}",
+        model=f"{RESULTS}/models/{{model}}/manifest.json",
         problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
     output:
         f"{RESULTS}/rollouts/{{model}}/{{problem_set}}.parquet",
@@ -24,5 +24,5 @@ rule rollouts:
     message:
         "Sampling responses of {wildcards.model} to {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/rollouts.py --spec {params.spec:q} --model {input.model} --problems {input.problems}"
+        "python {SCRIPTS}/rollouts.py --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
         " --threads {threads} --output {output}" + LOGGED

@@ -30,7 +30,8 @@ rule scores:
     message:
         "Scoring {wildcards.pair} along the {wildcards.trajectory} responses to {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/score.py --spec {params.spec:q} --base {input.base} --tuned {input.tuned}"
+        "python {SCRIPTS}/score.py --spec {params.spec:q}"
+        " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --rollouts {input.rollouts} --threads {threads} --output {output}" + LOGGED
 
 
@@ -62,5 +63,6 @@ rule checkpoint_scores:
     message:
         "Scoring the checkpoints of {wildcards.pair} along its tuned responses to {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/checkpoint_scores.py --spec {params.spec:q} --base {input.base} --tuned {input.tuned}"
+        "python {SCRIPTS}/checkpoint_scores.py --spec {params.spec:q}"
+        " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --rollouts {input.rollouts} --threads {threads} --output {output}" + LOGGED

@@ -5,6 +5,7 @@ looks finished.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -40,16 +41,18 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success sync its files and rename it to `path`, else remove it."""
+    """Yield a temporary folder beside `path`; on success sync and rename it to `path`, else remove it.
+
+    The last file written is `manifest.json`, with the SHA-256 of every other: the folder's identity for later stages.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with open(file, "rb") as written:
-                    os.fsync(written.fileno())
+        files = sorted(file for file in temporary.rglob("*") if file.is_file())
+        digests = {str(file.relative_to(temporary)): _synced_sha256(file) for file in files}
+        write_json(temporary / "manifest.json", {"sha256": digests})
         temporary.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)
@@ -57,6 +60,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _synced_sha256(file: Path) -> str:
+    with open(file, "rb") as written:
+        os.fsync(written.fileno())
+        return hashlib.file_digest(written, "sha256").hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from tokenshift.errors import StudyError
 
-IGNORED = 0  # a padding id that no result depends on: padded positions are behind the causal mask or masked out
+PADDING = 0  # any id: no target sees a padded position, and none of them is a target
 
 
 def shuffled_batch(seed: int, population: int, size: int, number: int) -> np.ndarray:
-    """Rows of batch `number` (from 0): (size,) of `population`, each at most once an epoch, in an order drawn per epoch.
+    """Rows (size,) of batch `number` (from 0) out of `population`, in an order drawn anew for each epoch.
 
-    A function of its arguments alone, so that a resumed run needs only the number. The last rows of an epoch that fill no
-    batch are left out. Raises StudyError when `population` is smaller than `size`.
+    A function of its arguments alone, so that a resumed run needs only the number. No row comes twice in an epoch; its
+    last rows, which fill no batch, are left out. Raises StudyError when `population` is smaller than `size`.
     """
     if population < size:
-        raise StudyError(f"a batch of {size} rows cannot be drawn from {population}; make the batch smaller or add rows")
+        raise StudyError(f"cannot draw a batch of {size} rows from {population}; make the batch smaller or add rows")
     epoch, position = divmod(number, population // size)
     order = np.random.default_rng([seed, epoch]).permutation(population)
     return order[position * size : (position + 1) * size]
@@ -51,7 +51,7 @@ class Padded:
 def pad(sequences: Sequence[Sequence[int]], firsts: Sequence[int], device: torch.device) -> Padded:
     """Batch of `sequences`; the tokens of each from its entry of `firsts` (at least 1) on are targets."""
     longest, first = max(map(len, sequences)), min(firsts)
-    tokens = torch.full((len(sequences), longest), IGNORED)
+    tokens = torch.full((len(sequences), longest), PADDING)
     mask = torch.zeros(len(sequences), longest, dtype=torch.bool)
     for row, (sequence, start) in enumerate(zip(sequences, firsts, strict=True)):
         tokens[row, : len(sequence)] = torch.tensor(sequence)

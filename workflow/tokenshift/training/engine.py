@@ -1,10 +1,9 @@
-"""DeepSpeed: the one place that starts it, takes an optimiser step with it, and gets a model out of it."""
+"""DeepSpeed: the one place that starts it and takes an optimiser step with it."""
 
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -12,7 +11,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
+
+from tokenshift.errors import StudyError
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -23,8 +24,11 @@ MicroBatch = TypeVar("MicroBatch")
 def join_world(device: str) -> None:
     """Join the processes of a launcher (deepspeed, torchrun), or else form a world of this process alone.
 
-    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it before anything else imports deepspeed.
+    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it before anything else imports deepspeed. Raises StudyError when
+    the launcher started several processes: the trainers do not yet share their work.
     """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise StudyError("training runs on one process; start it without a launcher, or with one process")
     os.environ["DS_ACCELERATOR"] = device  # read when deepspeed is first imported
     import deepspeed
 
@@ -32,7 +36,7 @@ def join_world(device: str) -> None:
         handler.setStream(sys.stderr)
     if device == "cpu":
         # Declares DeepSpeed's optional compiled operators absent: its shared-memory collectives would be compiled at
-        # every first use (20 s, and a C++ compiler), and gloo does the same.
+        # first use (20 s, and a C++ compiler), and gloo serves as well.
         deepspeed.ops.__compatible_ops__ = {}
     if dist.is_initialized():
         return
@@ -50,8 +54,8 @@ def initialise(
 ) -> "DeepSpeedEngine":
     """Engine that trains `model` with torch's AdamW.
 
-    `settings` holds learning_rate, weight_decay, gradient_clip (largest gradient norm), zero_stage (0 to 3) and precision
-    ("float32" or "bfloat16"); `schedule` makes the learning-rate scheduler, which steps with the optimiser.
+    `settings` holds learning_rate, weight_decay, gradient_clip (largest gradient norm), zero_stage (0 to 3) and
+    precision ("float32" or "bfloat16"); `schedule` makes the learning-rate scheduler, which steps with the optimiser.
     """
     join_world(device)
     import deepspeed
@@ -89,8 +93,8 @@ def optimiser_step(
     """One step down the gradient of the sum of `loss_of` over the micro-batches of all processes.
 
     Each loss is to be divided by the count of the whole optimiser batch (see `world_total`), so that the step depends
-    neither on the size of the micro-batches nor on the number of processes. Returns this process's sum of losses and the
-    norm of the gradient before clipping.
+    neither on the size of the micro-batches nor on the number of processes. Returns this process's sum of losses and
+    the norm of the gradient before clipping.
     """
     losses = []
     for number, micro_batch in enumerate(micro_batches, start=1):
@@ -109,7 +113,7 @@ def optimiser_step(
 
 
 def _plain_gradient_norm(engine: "DeepSpeedEngine") -> Tensor | None:
-    """Norm of the reduced gradients where DeepSpeed leaves them on the parameters and reports none (stage 0, float32)."""
+    """Norm of the gradients where DeepSpeed leaves them on the parameters and reports none: stage 0 in float32."""
     if engine.zero_optimization_stage() > 0 or engine.bfloat16_enabled():
         return None
     return torch.nn.utils.get_total_norm([p.grad for p in engine.module.parameters() if p.grad is not None])
@@ -120,28 +124,3 @@ def gathered(engine: "DeepSpeedEngine") -> AbstractContextManager:
     import deepspeed
 
     return deepspeed.zero.GatheredParameters(list(engine.module.parameters()))
-
-
-def export(engine: "DeepSpeedEngine", tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
-    """Write the model, in the precision of training, and its tokenizer as a Hugging Face folder.
-
-    Every process has to call it; the first one writes.
-    """
-    state = _consolidated_state(engine.module)
-    if dist.get_rank() == 0:
-        engine.module.save_pretrained(folder, state_dict=state)
-        tokenizer.save_pretrained(folder)
-
-
-def _consolidated_state(module: PreTrainedModel) -> dict[str, Tensor]:
-    """Whole tensors of `module` on the CPU by name, tied weights once."""
-    import deepspeed
-
-    state, seen = {}, set()
-    for name, tensor in module.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            # One at a time: a model that needs stage 3 does not fit on one device.
-            with deepspeed.zero.GatheredParameters([tensor]):
-                state[name] = tensor.detach().cpu().clone()
-    return state

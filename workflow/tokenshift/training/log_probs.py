@@ -47,6 +47,4 @@ def _by_sequences(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     chunks = zip(*(tensor.split(rows) for tensor in tensors), strict=True)
     if not torch.is_grad_enabled():
         return torch.cat([function(*chunk) for chunk in chunks])
-    return torch.cat(
-        [checkpoint(function, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
-    )
+    return torch.cat([checkpoint(function, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks])

@@ -1,24 +1,20 @@
 """Next-token training on written solutions: pretraining from scratch and supervised fine-tuning."""
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from transformers import PreTrainedTokenizerBase
 
-from tokenshift.errors import StudyError
 from tokenshift.progress import progress
-from tokenshift.prompts import encode_prompt
 from tokenshift.training.batches import Padded, micro_batches, pad, shuffled_batch
-from tokenshift.training.engine import export, optimiser_step, world_total
+from tokenshift.training.encoding import Example, require_context
+from tokenshift.training.engine import optimiser_step, world_total
 from tokenshift.training.log_probs import log_probs, target_logits
+from tokenshift.training.outputs import append_metrics, checkpoint_due, checkpoint_folder, export
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -26,27 +22,53 @@ if TYPE_CHECKING:
 WARMUP_SHARE = 0.1  # of the steps of supervised fine-tuning
 
 
-@dataclass(frozen=True)
-class Example:
-    """One prompt with its solution and the end-of-sequence token; tokens from `first` on are learned."""
-
-    token_ids: list[int]
-    first: int
+def one_cycle(optimiser: Optimizer, learning_rate: float, steps: int) -> LRScheduler:
+    """Up to `learning_rate` over the first 30 % of `steps`, then down to almost 0, as cosines (arXiv 1708.07120)."""
+    return OneCycleLR(optimiser, max_lr=learning_rate, total_steps=steps, cycle_momentum=False)
 
 
-def encode_examples(
-    corpus: pl.DataFrame, tokenizer: PreTrainedTokenizerBase, template: str, chat: bool, learn_prompt: bool
-) -> list[Example]:
-    """Examples of `corpus` (schemas.CORPUS). With `learn_prompt` all but the first token is learned, else the solution.
+def warmup_then_linear(optimiser: Optimizer, steps: int) -> LRScheduler:
+    """Linear rise over the first WARMUP_SHARE of `steps`, then linear fall to zero after the last."""
+    warmup = max(1, round(WARMUP_SHARE * steps))
+    return LambdaLR(optimiser, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup)))
 
-    Raises StudyError when a solution holds no token of its own.
+
+def negative_log_likelihood(model: nn.Module, batch: Padded, tokens: int) -> Tensor:
+    """Sum of -log p over `batch`'s targets, divided by `tokens`, the number of targets of the whole optimiser batch."""
+    logp = log_probs(target_logits(model, batch), batch.targets)
+    return -(logp * batch.mask).sum() / tokens
+
+
+def train(
+    engine: "DeepSpeedEngine",
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    settings: dict[str, Any],
+    seed: int,
+    checkpoint_every: int | None,
+    folder: Path,
+) -> None:
+    """Train for settings["steps"] batches of settings["batch_size"] examples.
+
+    Leaves the model, its checkpoints and metrics.jsonl in `folder`. Raises StudyError when the examples do not fill a
+    batch or one is longer than the model's context.
     """
-    prompts = {
-        problem: encode_prompt(tokenizer, template, chat, problem) for problem in corpus["problem"].unique(maintain_order=True)
-    }
-    solutions = tokenizer(corpus["solution"].to_list(), add_special_tokens=False).input_ids
-    examples = []
-    for problem, solution in zip(corpus["problem"], solutions, strict=True):
-        prompt = prompts[problem]
-        examples.append(Example([*prompt, *solution, tokenizer.eos_token_id], 1 if learn_prompt else len(prompt)))
-    return examples
+    require_context((len(example.token_ids) for example in examples), engine.module)
+    engine.train()
+    bar = progress(range(1, settings["steps"] + 1), "training", "step")
+    for step in bar:
+        rows = shuffled_batch(seed, len(examples), settings["batch_size"], step - 1)
+        chosen = [examples[row] for row in rows]
+        tokens = world_total(sum(len(example.token_ids) - example.first for example in chosen), engine.device)
+        parts = [
+            pad([chosen[i].token_ids for i in part], [chosen[i].first for i in part], engine.device)
+            for part in micro_batches([len(example.token_ids) for example in chosen], settings["micro_batch_size"])
+        ]
+        learning_rate = engine.get_lr()[0]
+        loss, norm = optimiser_step(engine, parts, lambda part, n=tokens: negative_log_likelihood(engine, part, n))
+        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        row = {"step": step, "loss": loss, "learning_rate": learning_rate, "gradient_norm": norm, "tokens": tokens}
+        append_metrics(folder, row)
+        if checkpoint_due(step, settings["steps"], checkpoint_every):
+            export(engine, tokenizer, checkpoint_folder(folder, step))
+    export(engine, tokenizer, folder)

@@ -1,0 +1,85 @@
+"""Bad studies and bad data end before any compute, with one clear line and no output."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Checkout
+from tiny_models import tiny_policy
+
+TINY = yaml.safe_load((ROOT / "tests/workflow/tiny.yaml").read_text())
+PROBLEM = {"problem_id": "a", "problem": "1 + 1", "answer": "2"}
+
+
+def run(checkout: Checkout, folder: Path, study: dict):
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump({**study, "name": "bad"}))
+    return checkout.snakemake("--config", f"study={file}")
+
+
+def existing_pair(problems: Path, base: Path, tuned: Path) -> dict:
+    """A study of two existing models on the problems of a JSON-lines file."""
+    return {
+        "prompt": {"template": "{problem}=", "chat": False},
+        "problems": {"given": {"jsonl": {"path": str(problems)}}},
+        "models": {"base": {"pretrained": {"path": str(base)}}, "tuned": {"pretrained": {"path": str(tuned)}}},
+        "pairs": {"pair": {"base": "base", "tuned": "tuned"}},
+        "evaluation": {"sets": ["given"], "samples": 1, "max_new_tokens": 4},
+    }
+
+
+def fails_before_compute(checkout: Checkout, result, message: str) -> None:
+    assert result.returncode != 0
+    assert message in result.stdout + result.stderr
+    made = [file for file in (checkout.root / "results" / "bad").rglob("*.parquet") if "rollouts" in file.parts]
+    assert made == []
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("evaluation", {"tempratur": 1.0}, "evaluation.tempratur: unknown key (did you mean 'temperature'?)"),
+        ("evaluation", {"top_p": 1.5}, "evaluation.top_p: input should be less than or equal to 1, not 1.5"),
+        ("pairs", {"dapo": {"base": "base", "tuned": "dpo"}}, "no model is called 'dpo'"),
+        ("cross_sampling", {"quantiles": [0.9, 0.5]}, "quantiles out of order: [0.9, 0.5] must increase"),
+    ],
+)
+def test_a_wrong_study_file(checkout, tmp_path, section, change, message):
+    result = run(checkout, tmp_path, {**TINY, section: {**TINY[section], **change}})
+    fails_before_compute(checkout, result, message)
+    assert not (checkout.root / "results" / "bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"problem": "1 + 1", "problem_id": "a"}], "answer"),
+        ([PROBLEM, PROBLEM], "problem_id 'a'"),
+        ([{**PROBLEM, "problem": " "}], "empty problem"),
+        ([{**PROBLEM, "answer": "\\frac{"}], "answer"),
+    ],
+    ids=["missing column", "duplicate id", "empty problem", "unparsable answer"],
+)
+@pytest.mark.study
+def test_wrong_problems(checkout, tmp_path, rows, message):
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    study = existing_pair(problems, tmp_path / "base", tmp_path / "tuned")
+    result = run(checkout, tmp_path, study)
+    fails_before_compute(checkout, result, message)
+
+
+@pytest.mark.study
+def test_models_that_cannot_be_used(checkout, tmp_path):
+    from test_models import save_tokenizer
+
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text(json.dumps(PROBLEM) + "\n")
+    for name, characters in (("base", "0123456789+= "), ("tuned", "0123456789+=*")):
+        tiny_policy(0).model.save_pretrained(tmp_path / name)
+        save_tokenizer(tmp_path / name, characters)
+    study = existing_pair(problems, tmp_path / "base", tmp_path / "tuned")
+    fails_before_compute(checkout, run(checkout, tmp_path, study), "disagree at id 14, ' ' against '*'")
+    (tmp_path / "tuned" / "model.safetensors").unlink()
+    fails_before_compute(checkout, run(checkout, tmp_path, study), "tuned holds no weights")

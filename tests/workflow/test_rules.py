@@ -1,0 +1,34 @@
+"""Properties of the rules that hold without running them."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+SCRIPTS = ROOT / "workflow/scripts"
+LIGHT = sorted([SCRIPTS / "problems.py", SCRIPTS / "corpus.py", *SCRIPTS.glob("tables/*.py"), *SCRIPTS.glob("figures/*.py")])
+
+
+@pytest.mark.parametrize("script", LIGHT, ids=lambda script: script.stem)
+def test_scripts_of_the_data_and_analysis_stacks_import_no_torch(script):
+    command = [sys.executable, "-X", "importtime", script, "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
+    assert "argparse" in imported
+    assert not imported & {"torch", "transformers"}
+
+
+def test_every_figure_has_a_rule_a_script_and_a_caption():
+    rules = (ROOT / "workflow/rules/figures.smk").read_text()
+    figures = set(re.findall(r'^    "(\w+)":', rules, re.MULTILINE))
+    assert figures == {script.stem for script in (SCRIPTS / "figures").glob("*.py")}
+    assert figures <= {caption.stem for caption in (ROOT / "workflow/report").glob("*.rst")}
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("profile", ["profiles/default", "slurm"])
+def test_the_default_study_can_be_planned_under_each_profile(checkout, profile):
+    planned = checkout.planned_rules("--config", "study=miniature", "--profile", profile)
+    assert planned >= {"problems", "pretrain", "rl", "scores", "cross_samples_js", "table_claims", "figure_claims"}

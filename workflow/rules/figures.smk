@@ -1,0 +1,55 @@
+"""Figures: one rule and one script each, drawn from the table of the same name; the CSV holds what is drawn."""
+
+CATEGORIES = {
+    "claims": "Claims",
+    "sparsity": "Where the policies differ",
+    "position_profile": "Where the policies differ",
+    "entropy_by_js": "Where the policies differ",
+    "token_identity": "Where the policies differ",
+    "cross_sampling": "Which differences cause the gain",
+    "top_k_overlap": "What the differences are made of",
+    "rank_reordering": "What the differences are made of",
+    "low_probability": "What the differences are made of",
+    "mass_reallocation": "What the differences are made of",
+    "evolution": "Training",
+    "training": "Training",
+}
+
+
+def all_figures():
+    return expand(f"{RESULTS}/figures/{{figure}}.{{form}}", figure=table_names(), form=["pdf", "png", "csv"])
+
+
+for figure in table_names():
+
+    rule:
+        name:
+            f"figure_{figure}"
+        input:
+            table=f"{RESULTS}/tables/{figure}.csv",
+        output:
+            pdf=f"{RESULTS}/figures/{figure}.pdf",
+            png=report(
+                f"{RESULTS}/figures/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category=CATEGORIES[figure],
+                labels={"figure": figure.replace("_", " ")},
+            ),
+            csv=f"{RESULTS}/figures/{figure}.csv",
+        log:
+            f"{RESULTS}/logs/figures/{figure}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/figures/{figure}.tsv"
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=10,
+        params:
+            script=f"{SCRIPTS}/figures/{figure}.py",
+            spec=spec(f"figures/{figure}.py", "analysis", near_zero=STUDY.analysis.near_zero, high=STUDY.analysis.high),
+        message:
+            f"Figure {figure}"
+        shell:
+            "python {params.script} --spec {params.spec:q} --table {input.table} --output-pdf {output.pdf}"
+            " --output-png {output.png} --output-csv {output.csv}" + LOGGED

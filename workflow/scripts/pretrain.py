@@ -1,0 +1,46 @@
+"""Train a character-level causal LM from scratch on written solutions."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from tokenshift.artifacts import atomic_folder, read_parquet
+from tokenshift.command import run
+from tokenshift.pretraining import build_model, character_tokenizer
+from tokenshift.schemas import CORPUS
+from tokenshift.training.encoding import encode_examples
+from tokenshift.training.engine import initialise
+from tokenshift.training.supervised import one_cycle, train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with pretrain, seed, prompt, compute")
+    parser.add_argument("--corpus", type=Path, required=True, help="Parquet file of problems with solutions")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--output", type=Path, required=True, help="model folder")
+    args = parser.parse_args()
+    spec, settings, device = args.spec, args.spec["pretrain"], args.spec["compute"]["device"]
+    torch.set_num_threads(args.threads)
+    torch.use_deterministic_algorithms(device == "cpu")
+    corpus = read_parquet(args.corpus, CORPUS)
+    prompts = (spec["prompt"]["template"].replace("{problem}", problem) for problem in corpus["problem"].unique())
+    tokenizer = character_tokenizer([*prompts, *corpus["solution"]])
+    examples = encode_examples(corpus, tokenizer, **spec["prompt"], learn_prompt=True)
+    model = build_model(
+        settings["architecture"], len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id, spec["seed"]
+    )
+    engine = initialise(
+        model,
+        settings,
+        lambda optimiser: one_cycle(optimiser, settings["learning_rate"], settings["steps"]),
+        device,
+    )
+    with atomic_folder(args.output) as folder:
+        train(engine, tokenizer, examples, settings, spec["seed"], None, folder)
+
+
+if __name__ == "__main__":
+    run(main)

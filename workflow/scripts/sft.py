@@ -1,0 +1,38 @@
+"""Fine-tune a model on written solutions; the loss is on the solutions alone."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from tokenshift.artifacts import atomic_folder, read_parquet
+from tokenshift.command import run
+from tokenshift.models import load_model, load_tokenizer
+from tokenshift.schemas import CORPUS
+from tokenshift.training.encoding import encode_examples
+from tokenshift.training.engine import initialise
+from tokenshift.training.supervised import train, warmup_then_linear
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with sft, seed, prompt, compute")
+    parser.add_argument("--base", type=Path, required=True, help="model folder to start from")
+    parser.add_argument("--corpus", type=Path, required=True, help="Parquet file of problems with solutions")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--output", type=Path, required=True, help="model folder")
+    args = parser.parse_args()
+    spec, settings, device = args.spec, args.spec["sft"], args.spec["compute"]["device"]
+    torch.set_num_threads(args.threads)
+    torch.use_deterministic_algorithms(device == "cpu")
+    tokenizer = load_tokenizer(args.base)
+    examples = encode_examples(read_parquet(args.corpus, CORPUS), tokenizer, **spec["prompt"], learn_prompt=False)
+    model = load_model(args.base, settings["precision"], device)
+    engine = initialise(model, settings, lambda optimiser: warmup_then_linear(optimiser, settings["steps"]), device)
+    with atomic_folder(args.output) as folder:
+        train(engine, tokenizer, examples, settings, spec["seed"], settings["checkpoint_every"], folder)
+
+
+if __name__ == "__main__":
+    run(main)

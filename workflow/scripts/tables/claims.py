@@ -1,0 +1,18 @@
+"""Measure the paper's claims and judge each by its interval."""
+
+from tokenshift.artifacts import write_csv
+from tokenshift.claims import table
+from tokenshift.command import run
+from tokenshift.tables.files import table_parser
+
+KINDS = ("scores", "cross_samples", "checkpoint_scores", "rollouts")
+
+
+def main() -> None:
+    args = table_parser(__doc__, *KINDS).parse_args()
+    paths = {kind: getattr(args, kind) for kind in KINDS}
+    write_csv(args.output, table(paths, args.spec["pairs"], args.spec["training"], args.spec["analysis"]))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,15 @@
+"""Tabulate both policies' entropy in bins of JS."""
+
+from tokenshift.artifacts import write_csv
+from tokenshift.command import run
+from tokenshift.tables.entropy_by_js import table
+from tokenshift.tables.files import table_parser
+
+
+def main() -> None:
+    args = table_parser(__doc__, "scores").parse_args()
+    write_csv(args.output, table(args.scores, args.spec["analysis"]))
+
+
+if __name__ == "__main__":
+    run(main)

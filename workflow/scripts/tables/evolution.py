@@ -1,0 +1,15 @@
+"""Tabulate quantiles of JS against the base at each checkpoint of training."""
+
+from tokenshift.artifacts import write_csv
+from tokenshift.command import run
+from tokenshift.tables.evolution import table
+from tokenshift.tables.files import table_parser
+
+
+def main() -> None:
+    args = table_parser(__doc__, "checkpoint_scores").parse_args()
+    write_csv(args.output, table(args.checkpoint_scores, args.spec["analysis"]))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,15 @@
+"""Tabulate the tokens of highest JS, and the variance of JS that token identity explains."""
+
+from tokenshift.artifacts import write_csv
+from tokenshift.command import run
+from tokenshift.tables.files import table_parser
+from tokenshift.tables.token_identity import table
+
+
+def main() -> None:
+    args = table_parser(__doc__, "scores", "vocabularies").parse_args()
+    write_csv(args.output, table(args.scores, args.vocabularies, args.spec["analysis"]))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,15 @@
+"""Tabulate accuracy and response length of every model, by seed and over seeds."""
+
+from tokenshift.artifacts import write_csv
+from tokenshift.command import run
+from tokenshift.tables.files import table_parser
+from tokenshift.tables.training import table
+
+
+def main() -> None:
+    args = table_parser(__doc__, "rollouts").parse_args()
+    write_csv(args.output, table(args.rollouts, args.spec, args.spec["analysis"]))
+
+
+if __name__ == "__main__":
+    run(main)

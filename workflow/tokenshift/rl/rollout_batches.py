@@ -1,0 +1,109 @@
+"""Rollout batches: which prompts are drawn, what the policy answers, and which groups are kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+from transformers import PreTrainedTokenizerBase
+
+from tokenshift.generation import Policy, batches, generate
+from tokenshift.noise import uniforms
+from tokenshift.rollouts import requests, response_columns
+from tokenshift.sampling import Sampling
+from tokenshift.training.batches import shuffled_batch
+from tokenshift.training.encoding import require_context, unknown_characters_refused
+from tokenshift.verification import Grader
+
+
+@dataclass(frozen=True)
+class Group:
+    """One prompt with its n responses (token ids, the end-of-sequence token included where drawn) and their grades."""
+
+    problem_id: str
+    prompt: list[int]
+    responses: list[list[int]]
+    correct: list[bool]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some responses are correct and some are not: only then do the advantages differ from zero."""
+        return len(set(self.correct)) > 1
+
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    """What one step trains on, and what was drawn for it."""
+
+    groups: list[Group]
+    drawn: list[Group]
+    draws: int
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """How the policy answers prompts: all that stays the same from step to step."""
+
+    policy: Policy
+    tokenizer: PreTrainedTokenizerBase
+    grader: Grader
+    problems: pl.DataFrame  # schemas.PROBLEMS
+    template: str
+    chat: bool
+    prompts: int  # in a draw
+    responses_per_prompt: int
+    sampling: Sampling
+    batch_size: int  # responses decoded together
+    seed: int
+
+    def check_prompts(self) -> None:
+        """Raise StudyError when a prompt cannot be encoded or, with the longest response, exceeds the context."""
+        with unknown_characters_refused(self.tokenizer):
+            prompts = requests(self.problems, 1, self.tokenizer, self.template, self.chat).prompts
+        require_context((len(prompt) + self.sampling.max_new_tokens for prompt in prompts), self.policy.model)
+
+    def draw(self, number: int, purpose: str) -> list[Group]:
+        """Groups for the prompts of draw `number` (from 0, over the whole run), with the noise of `purpose`.
+
+        Raises StudyError when there are fewer problems than prompts in a draw.
+        """
+        rows = shuffled_batch(self.seed, len(self.problems), self.prompts, number)
+        n = self.responses_per_prompt
+        asked = requests(self.problems[rows], n, self.tokenizer, self.template, self.chat)
+        responses = []
+        for part in batches(len(asked.prompts), self.batch_size):
+            noise = uniforms(
+                self.seed, purpose, asked.problem_ids[part], asked.samples[part], self.sampling.max_new_tokens
+            )
+            responses += generate(self.policy, asked.prompts[part], noise, self.sampling, self.batch_size)
+        correct = response_columns(asked, responses, self.policy.stop_token_ids, self.tokenizer, self.grader)["correct"]
+        return [
+            Group(asked.problem_ids[i], asked.prompts[i], responses[i : i + n], correct[i : i + n])
+            for i in range(0, len(responses), n)
+        ]
+
+
+def collect(draw: Callable[[int], list[Group]], prompts: int, most_draws: int | None) -> RolloutBatch:
+    """Rollout batch of `prompts` groups, where draw(k) gives the groups of this step's k-th draw (from 0).
+
+    Without `most_draws`: the first draw as it is. With it, dynamic sampling (DAPO, arXiv 2503.14476, section 3.2): only
+    mixed groups, drawn until there are enough or for `most_draws` draws, after which the batch is smaller, even empty.
+    """
+    if most_draws is None:
+        drawn = draw(0)
+        return RolloutBatch(drawn, drawn, 1)
+    drawn, kept, draws = [], [], 0
+    while len(kept) < prompts and draws < most_draws:
+        groups = draw(draws)
+        drawn += groups
+        kept += [group for group in groups if group.mixed]
+        draws += 1
+    return RolloutBatch(kept[:prompts], drawn, draws)
+
+
+def shortfall(batch: RolloutBatch, prompts: int) -> str | None:
+    """What to log when dynamic sampling found fewer than `prompts` groups; None when it found enough."""
+    found = len(batch.groups)
+    if found == prompts:
+        return None
+    consequence = "the step is skipped" if found == 0 else "the batch is smaller"
+    return f"{found} of {prompts} groups of mixed correctness after {batch.draws} draws of prompts; {consequence}"

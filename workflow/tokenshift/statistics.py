@@ -1,0 +1,206 @@
+"""Percentile bootstrap over problems (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
+
+Responses to one problem resemble one another, and positions of one response more so; whole problems are therefore
+what is resampled, with replacement. A resample is a vector of counts, one per problem: the first row of
+`Bootstrap.weights` is the sample itself (every count 1), the others are its resamples. They depend on the seed and the
+number of problems alone, so all statistics on one problem set share their resamples, and the difference of two
+statistics' draws is a paired comparison.
+
+What per-problem sums suffice for:
+- means, shares and their differences and ratios: exact (`ratio_of_sums`);
+- variance explained by a grouping: exact from sums per problem and group (`variance_explained`);
+- quantiles: not; they need the values (`weighted_quantiles`).
+
+The percentile interval knows only what the problems of the sample show: a share that is 0 in every problem has the
+interval [0, 0].
+"""
+
+import functools
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from tokenshift.errors import StudyError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Estimates with their intervals, each (cells,); NaN where undefined."""
+
+    estimate: np.ndarray
+    ci_low: np.ndarray
+    ci_high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Statistics of several cells, in the sample and in each of its resamples.
+
+    problem_ids: the problems resampled. draws: (1 + replicates, cells), the sample's values first. n_problems,
+    n_tokens: (cells,), how many problems and tokens enter a cell. Cells combine elementwise, one with any number.
+    """
+
+    problem_ids: tuple[str, ...]
+    draws: np.ndarray
+    n_problems: np.ndarray
+    n_tokens: np.ndarray
+
+    def __getitem__(self, cells: slice | Sequence[int]) -> "Resampled":
+        return Resampled(self.problem_ids, self.draws[:, cells], self.n_problems[cells], self.n_tokens[cells])
+
+    def __sub__(self, other: "Resampled") -> "Resampled":
+        """Paired difference, resample by resample; the token counts stay those of the left side."""
+        return self._combined(other, self.draws - other.draws)
+
+    def __truediv__(self, other: "Resampled") -> "Resampled":
+        """Ratio, resample by resample, NaN where the right side is 0; the token counts stay those of the left side."""
+        return self._combined(other, quotient(self.draws, other.draws))
+
+    def _combined(self, other: "Resampled", draws: np.ndarray) -> "Resampled":
+        if self.problem_ids != other.problem_ids:
+            raise StudyError(
+                f"a paired comparison of results on different problems ({len(self.problem_ids)} and "
+                f"{len(other.problem_ids)}); delete the results of this problem set and let Snakemake make them again"
+            )
+        return replace(self, draws=draws, n_problems=np.minimum(self.n_problems, other.n_problems))
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Percentile bootstrap: number of resamples, coverage of the interval, seed of the resampling."""
+
+    replicates: int
+    confidence: float
+    seed: int
+
+    def weights(self, n_problems: int) -> np.ndarray:
+        """How often each problem occurs, in the sample (row 0) and its resamples: (1 + replicates, problems)."""
+        return _weights(self.replicates, self.seed, n_problems)
+
+    def summarise(self, resampled: Resampled) -> Estimate:
+        """Estimate and percentile interval of every cell.
+
+        A resample in which a cell is undefined (it drew none of the problems that the cell occurs in) is left out of
+        that cell's interval. A cell that fewer than two problems enter has no interval: nothing shows how it would
+        vary over problems.
+        """
+        estimate = resampled.draws[0]
+        tail = (1 - self.confidence) / 2
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN slice")
+            low, high = np.nanquantile(resampled.draws[1:], [tail, 1 - tail], axis=0)
+        known = (resampled.n_problems >= 2) & ~np.isnan(estimate)
+        return Estimate(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan))
+
+
+@functools.lru_cache(maxsize=2)
+def _weights(replicates: int, seed: int, n_problems: int) -> np.ndarray:
+    generator = np.random.default_rng([seed, n_problems])
+    resamples = generator.multinomial(n_problems, np.full(n_problems, 1 / n_problems), size=replicates)
+    weights = np.vstack([np.ones(n_problems), resamples])
+    weights.flags.writeable = False
+    return weights
+
+
+def quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Elementwise ratio (broadcast), NaN where the denominator is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(denominator == 0, np.nan, numerator / denominator)
+
+
+def ratio_of_sums(weights: np.ndarray, numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Sum of the numerators over sum of the denominators, in each resample: (resamples, cells).
+
+    weights (resamples, problems); numerator and denominator (problems, cells) are per-problem sums. A mean over
+    positions has the sum of the values above and the number of positions below. NaN where the denominators sum to 0.
+    """
+    return quotient(weights @ numerator, weights @ denominator)
+
+
+def average(parts: Sequence[Resampled]) -> Resampled:
+    """Mean of the same cells over `parts`, such as training seeds, resample by resample; token counts add up."""
+    if len({part.problem_ids for part in parts}) > 1:
+        raise StudyError("a mean over results on different problems; delete them and let Snakemake make them again")
+    return Resampled(
+        parts[0].problem_ids,
+        np.mean([part.draws for part in parts], axis=0),
+        np.min([part.n_problems for part in parts], axis=0),
+        np.sum([part.n_tokens for part in parts], axis=0),
+    )
+
+
+def weighted_quantiles(
+    weights: np.ndarray, values: np.ndarray, problem: np.ndarray, quantiles: Sequence[float]
+) -> np.ndarray:
+    """Quantiles of `values` (N,) when each counts as often as its problem was drawn: (resamples, quantiles).
+
+    weights (resamples, problems); problem (N,) is the column of weights that a value belongs to. The q-quantile is the
+    smallest value with at least the share q of the weight at or below it (numpy's method "inverted_cdf"). NaN in a
+    resample without values.
+
+    Exact, without a pass over all values for each resample: the values are sorted into about sqrt(N) runs, the run
+    that holds the quantile follows from the problems' counts in each run, and only that run is searched.
+    """
+    order = np.argsort(values, kind="stable")
+    values, problem = values[order], problem[order]
+    size = max(1, int(np.sqrt(len(values))))
+    run = np.arange(len(values)) // size
+    n_problems, n_runs = weights.shape[1], -(-len(values) // size)
+    counts = np.bincount(run * n_problems + problem, minlength=n_runs * n_problems).reshape(n_runs, n_problems)
+    at_or_below = np.cumsum(weights @ counts.T, axis=1)  # (resamples, runs)
+    draws = np.full((len(weights), len(quantiles)), np.nan)
+    for column, q in enumerate(quantiles):
+        # q times an integer can exceed the exact product by a rounding error, which would move on to the next value.
+        target = np.maximum(np.ceil(np.round(q * at_or_below[:, -1], 6)), 1)
+        holding = (at_or_below < target[:, None]).sum(axis=1)
+        for index in np.unique(holding[holding < n_runs]):
+            rows = np.flatnonzero(holding == index)
+            inside = slice(index * size, (index + 1) * size)
+            below = at_or_below[rows, index - 1] if index else np.zeros(len(rows))
+            cumulative = below[:, None] + np.cumsum(weights[np.ix_(rows, problem[inside])], axis=1)
+            draws[rows, column] = values[inside][(cumulative < target[rows, None]).sum(axis=1)]
+    return draws
+
+
+def variance_explained(
+    weights: np.ndarray,
+    problem: np.ndarray,
+    group: np.ndarray,
+    count: np.ndarray,
+    total: np.ndarray,
+    squares: np.ndarray,
+    chunk: int = 128,
+) -> np.ndarray:
+    """Share of the variance of a quantity that its grouping explains, in each resample: (resamples,).
+
+    weights (resamples, problems). Each entry of the other arrays (M,) is one group within one problem: indices of the
+    problem and the group, number of values, their sum, the sum of their squares.
+
+    The measure is epsilon squared, 1 - (SS_within / (N - G)) / (SS_total / (N - 1)), for N values in G groups (Kelley,
+    PNAS 21, 1935). Eta squared, the plain share SS_between / SS_total, is expected to be (G - 1) / (N - 1) for groups
+    that mean nothing, and a vocabulary has many; epsilon squared is then 0 on average, and can fall below. A resample
+    repeats problems, so it has fewer distinct values than N, which leaves its draw too high, by the order of G / N.
+    NaN where nothing varies or every group has one value.
+    `chunk` resamples are computed at once; it bounds memory and changes no result.
+    """
+    shape = (int(group.max()) + 1, weights.shape[1])
+    counts, totals, square_sums = (
+        sparse.csr_array((x, (group, problem)), shape=shape) for x in (count, total, squares)
+    )
+    squares_by_problem = square_sums.sum(axis=0)
+    draws = []
+    for start in range(0, len(weights), chunk):
+        drawn = weights[start : start + chunk].T
+        n, s = counts @ drawn, totals @ drawn  # (groups, resamples)
+        n_values, n_groups = n.sum(axis=0), (n > 0).sum(axis=0)
+        correction = s.sum(axis=0) ** 2 / n_values
+        between = np.where(n > 0, s**2 / np.maximum(n, 1), 0).sum(axis=0) - correction
+        overall = squares_by_problem @ drawn - correction
+        within_variance = quotient(overall - between, n_values - n_groups)
+        # Rounding leaves a variance of about 1e-16 of the squares where every value is the same.
+        varies = overall > 1e-12 * (overall + correction)
+        draws.append(np.where(varies, 1 - quotient(within_variance * (n_values - 1), overall), np.nan))
+    return np.concatenate(draws)

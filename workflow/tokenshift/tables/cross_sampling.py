@@ -1,0 +1,128 @@
+"""What the shifted tokens cause: accuracy against the budget of replaced tokens (arXiv 2603.22446, analysis 2)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from tokenshift.errors import StudyError
+from tokenshift.statistics import Bootstrap, Resampled
+from tokenshift.tables.cells import mean, measure, ratio, table_rows
+from tokenshift.tables.files import names, read_responses
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One direction and criterion, over thresholds from +inf (the primary alone) to -inf (the intervention alone).
+
+    effective counts the tokens that differ from what the primary would have drawn at that position. The intervention
+    may well draw the same token, so it can lie far below the switched share.
+    """
+
+    thresholds: list[float]
+    accuracy: Resampled
+    switched_share: Resampled
+    effective_share: Resampled
+    effective_count: Resampled
+    length: Resampled
+
+    @property
+    def above_primary(self) -> Resampled:
+        """Accuracy minus that of the primary alone."""
+        return self.accuracy - self.accuracy[:1]
+
+    @property
+    def gap(self) -> Resampled:
+        """Accuracy of the intervention alone minus that of the primary alone: one cell."""
+        return self.above_primary[-1:]
+
+    @property
+    def recovered_gain(self) -> Resampled:
+        """Share of the gap that the switching closes: the gain recovered (forward) or lost (reverse)."""
+        return self.above_primary / self.gap
+
+    def largest_within(self, budget: float) -> int | None:
+        """Index of the lowest finite threshold whose effective share is at most `budget`; None if there is none."""
+        shares = self.effective_share.draws[0]
+        within = [i for i, t in enumerate(self.thresholds) if math.isfinite(t) and shares[i] <= budget]
+        return max(within, default=None)
+
+
+def read_cross_samples(path: str | Path) -> pl.DataFrame:
+    """Threshold, problem, correctness and numbers of tokens, switched and replaced, of every response."""
+    frame = read_responses("cross_samples", path, ["threshold", "switched", "replaced"])
+    return frame.with_columns(pl.col("switched", "replaced").list.sum().cast(pl.Int64))
+
+
+def sweep(cross_samples: pl.DataFrame, bootstrap: Bootstrap) -> Sweep:
+    """Measure a sweep. Raises StudyError when it lacks the primary's (+inf) or the intervention's (-inf) responses."""
+    thresholds = cross_samples["threshold"].unique().sort(descending=True).to_list()
+    if len(thresholds) < 2 or thresholds[0] != math.inf or thresholds[-1] != -math.inf:
+        raise StudyError(
+            "a cross-sample must hold the thresholds inf and -inf; delete it and let Snakemake make it again"
+        )
+    at = [pl.col("threshold") == threshold for threshold in thresholds]
+    tokens, switched, replaced = pl.col("tokens"), pl.col("switched"), pl.col("replaced")
+    quantities = [
+        [mean({}, pl.col("correct"), here) for here in at],
+        [ratio({}, switched, tokens, here) for here in at],
+        [ratio({}, replaced, tokens, here) for here in at],
+        [mean({}, replaced, here) for here in at],
+        [mean({}, tokens, here) for here in at],
+    ]
+    measured = measure(cross_samples, [cell for cells in quantities for cell in cells], bootstrap)
+    n = len(thresholds)
+    return Sweep(thresholds, *(measured[i * n : (i + 1) * n] for i in range(len(quantities))))
+
+
+def minus_random(js: Resampled, js_thresholds: list[float], random: Resampled, thresholds: list[float]) -> Resampled:
+    """Difference to the random control, threshold by threshold. Raises StudyError when the thresholds differ."""
+    if js_thresholds != thresholds:
+        raise StudyError(
+            "a random control has other thresholds than its JS sweep; delete it and let Snakemake make it again"
+        )
+    return js - random
+
+
+def quantities(measured: Sweep, control: Sweep | None) -> dict[str, Resampled]:
+    """Every quantity of the table, each with one cell per threshold; differences to `control` where there is one."""
+    result = {
+        "accuracy": measured.accuracy,
+        "switched_share": measured.switched_share,
+        "effective_share": measured.effective_share,
+        "effective_count": measured.effective_count,
+        "length": measured.length,
+        "accuracy_minus_primary": measured.above_primary,
+        "recovered_gain": measured.recovered_gain,
+    }
+    if control is not None:
+        result["accuracy_minus_random"] = minus_random(
+            measured.accuracy, measured.thresholds, control.accuracy, control.thresholds
+        )
+    return result
+
+
+def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
+    """Rows of cross_sampling.csv; budget numbers the thresholds from 0 (inf: no switch) up.
+
+    accuracy_minus_random is given for criterion js where the random control of the same direction is.
+    """
+    bootstrap = Bootstrap(**analysis["bootstrap"])
+    named = [names("cross_samples", path) for path in cross_samples]
+    sweeps = {
+        tuple(name.values()): sweep(read_cross_samples(path), bootstrap)
+        for name, path in zip(named, cross_samples, strict=True)
+    }
+    tables = []
+    for name in named:
+        measured = sweeps[tuple(name.values())]
+        matched = sweeps.get((*list(name.values())[:-1], "random")) if name["criterion"] == "js" else None
+        for quantity, resampled in quantities(measured, matched).items():
+            keys = [
+                {"budget": budget, "threshold": threshold, "quantity": quantity}
+                for budget, threshold in enumerate(measured.thresholds)
+            ]
+            tables.append(table_rows(name, keys, resampled, bootstrap))
+    return pl.concat(tables)

@@ -1,0 +1,33 @@
+"""Where probability moved: mass on shared, base-only and tuned-only candidates (arXiv 2603.22446, analysis 3).
+
+The candidates of a policy are its nucleus. The four masses of a policy sum to 1.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from tokenshift.tables.cells import mean, position_subsets, score_table
+
+NUCLEI = ["shared", "base_only", "tuned_only"]
+COLUMNS = [f"mass_{policy}_{nucleus}" for policy in ("base", "tuned") for nucleus in NUCLEI]
+
+
+def mass(policy: str, candidates: str) -> pl.Expr:
+    """Probability that `policy` gives to the tokens of one kind; "neither": those in no nucleus."""
+    if candidates == "neither":
+        return 1 - pl.sum_horizontal(mass(policy, nucleus) for nucleus in NUCLEI)
+    return pl.col(f"mass_{policy}_{candidates}")
+
+
+def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
+    """Rows of mass_reallocation.csv; change is the tuned policy's mass minus the base's."""
+    cells = []
+    for positions, where in position_subsets(analysis).items():
+        for candidates in (*NUCLEI, "neither"):
+            base, tuned = mass("base", candidates), mass("tuned", candidates)
+            for quantity, value in (("mass_base", base), ("mass_tuned", tuned), ("change", tuned - base)):
+                keys = {"positions": positions, "candidates": candidates, "quantity": quantity}
+                cells.append(mean(keys, value, where))
+    return score_table(scores, [*COLUMNS, analysis["divergence"]], cells, analysis)

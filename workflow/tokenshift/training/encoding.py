@@ -1,0 +1,58 @@
+"""From problems and solutions to token ids to train on."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tokenshift.errors import StudyError
+from tokenshift.prompts import encode_prompt
+
+
+@contextlib.contextmanager
+def unknown_characters_refused(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Turn the tokenizers library's bare Exception for a text that `tokenizer` has no tokens for into a StudyError."""
+    try:
+        yield
+    except Exception as error:
+        if "Missing [UNK] token" not in str(error):
+            raise
+        raise StudyError(
+            f"a prompt or solution holds a character that the tokenizer of {tokenizer.name_or_path} does not know; "
+            "train the base model on a corpus that holds it, or change the problems"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt with its solution and the end-of-sequence token; tokens from `first` on are learned."""
+
+    token_ids: list[int]
+    first: int
+
+
+def encode_examples(
+    corpus: pl.DataFrame, tokenizer: PreTrainedTokenizerBase, template: str, chat: bool, learn_prompt: bool
+) -> list[Example]:
+    """Examples of `corpus` (schemas.CORPUS); the solution is learned, with `learn_prompt` the prompt too.
+
+    A first token has no prediction and is never learned. Raises StudyError at a character without a token.
+    """
+    problems = corpus["problem"].unique(maintain_order=True)
+    with unknown_characters_refused(tokenizer):
+        prompts = {problem: encode_prompt(tokenizer, template, chat, problem) for problem in problems}
+        solutions = tokenizer(corpus["solution"].to_list(), add_special_tokens=False).input_ids
+    examples = []
+    for problem, solution in zip(corpus["problem"], solutions, strict=True):
+        prompt = prompts[problem]
+        examples.append(Example([*prompt, *solution, tokenizer.eos_token_id], 1 if learn_prompt else len(prompt)))
+    return examples
+
+
+def require_context(lengths: Iterable[int], model: PreTrainedModel) -> None:
+    """Raise StudyError when the longest of `lengths` exceeds the positions that `model` was built for."""
+    longest, limit = max(lengths), model.config.max_position_embeddings
+    if longest > limit:
+        raise StudyError(f"a sequence of {longest} tokens is longer than the model's context of {limit}")
