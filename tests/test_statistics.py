@@ -198,3 +198,15 @@ def test_variance_explained_is_one_for_a_function_of_the_group_and_undefined_for
     problem, group = np.arange(40) % 4, np.arange(40) % 7
     assert variance_explained(np.ones((1, 4)), *group_sums(group**2.0, problem, group)) == pytest.approx([1])
     assert np.isnan(variance_explained(np.ones((1, 4)), *group_sums(np.full(40, 0.1), problem, group))).all()
+
+
+def test_a_quantile_at_an_observed_share_is_that_value():
+    # 0.07 * 100 exceeds 7 in floating point, yet the seventh value has 7 % at or below it.
+    draw = weighted_quantiles(np.ones((1, 1)), np.arange(1.0, 101), np.zeros(100, int), [0.07])
+    assert draw[0, 0] == 7
+
+
+def test_a_difference_rests_on_the_problems_of_the_rarer_cell():
+    difference = resampled([1, 2, 3], [1, 1, 1]) - resampled([1, 0, 0], [1, 0, 0])
+    assert difference.n_problems[0] == 1
+    assert np.isnan(interval(difference)).all()

@@ -110,10 +110,13 @@ def sampling_spec():
 def scoring_spec():
     """Settings of every job that scores responses."""
     return {
-        "top_k": STUDY.scoring.top_k,
-        "batch_size": STUDY.scoring.batch_size,
-        "temperature": STUDY.evaluation.temperature,
-        "top_p": STUDY.evaluation.top_p,
+        "comparison": {
+            "temperature": STUDY.evaluation.temperature,
+            "top_p": STUDY.evaluation.top_p,
+            "top_k": STUDY.scoring.top_k,
+        },
+        "batch_tokens": STUDY.scoring.batch_tokens,
+        "chunk_memory_mb": STUDY.scoring.chunk_memory_mb,
         "compute": compute_spec(),
     }
 

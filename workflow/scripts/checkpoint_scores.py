@@ -8,16 +8,20 @@ import pyarrow as pa
 import torch
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
+from tokenshift.comparison import Settings
 from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer
 from tokenshift.schemas import CHECKPOINT_SCORES, ROLLOUTS
-from tokenshift.scoring import score
+from tokenshift.scoring import positions_within, score
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--spec", type=json.loads, required=True, help="JSON with steps, temperature, top_p, top_k, batch_size, compute"
+        "--spec",
+        type=json.loads,
+        required=True,
+        help="JSON with steps, comparison, batch_tokens, chunk_memory_mb, compute",
     )
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model with its checkpoints")
@@ -33,11 +37,12 @@ def main() -> None:
 
     base = policy(args.base)
     rollouts = read_parquet(args.rollouts, ROLLOUTS)
-    settings = {key: spec[key] for key in ("temperature", "top_p", "top_k", "batch_size")}
+    settings = Settings(**spec["comparison"])
+    chunk_positions = positions_within(spec["chunk_memory_mb"], base.vocabulary_size)
     parts = []
     for step in spec["steps"]:
         checkpoint = policy(args.tuned / "checkpoints" / f"step-{step:06d}")
-        scores = score(base, checkpoint, rollouts, **settings, name=f"step {step}")
+        scores = score(base, checkpoint, rollouts, settings, spec["batch_tokens"], chunk_positions, name=f"step {step}")
         parts.append(scores.append_column("step", pa.array([step] * len(scores), pa.int32())))
     table = pa.concat_tables(parts).select(CHECKPOINT_SCORES.names)
     write_parquet(args.output, table, CHECKPOINT_SCORES, spec, ("torch", "transformers"))

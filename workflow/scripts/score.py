@@ -7,16 +7,17 @@ from pathlib import Path
 import torch
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
+from tokenshift.comparison import Settings
 from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer
 from tokenshift.schemas import ROLLOUTS, SCORES
-from tokenshift.scoring import score
+from tokenshift.scoring import positions_within, score
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--spec", type=json.loads, required=True, help="JSON with temperature, top_p, top_k, batch_size, compute"
+        "--spec", type=json.loads, required=True, help="JSON with comparison, batch_tokens, chunk_memory_mb, compute"
     )
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model")
@@ -31,8 +32,9 @@ def main() -> None:
         for folder in (args.base, args.tuned)
     )
     rollouts = read_parquet(args.rollouts, ROLLOUTS)
-    settings = {key: spec[key] for key in ("temperature", "top_p", "top_k", "batch_size")}
-    table = score(base, tuned, rollouts, **settings, name="scores")
+    settings = Settings(**spec["comparison"])
+    chunk_positions = positions_within(spec["chunk_memory_mb"], base.vocabulary_size)
+    table = score(base, tuned, rollouts, settings, spec["batch_tokens"], chunk_positions, name="scores")
     write_parquet(args.output, table, SCORES, spec, ("torch", "transformers"))
 
 

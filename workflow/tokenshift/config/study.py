@@ -307,7 +307,10 @@ class Scoring(Section):
         ["tuned", "base"], min_length=1, description="Whose responses are scored."
     )
     top_k: int = Field(10, ge=3, description="Length of the stored candidate lists.")
-    batch_size: Positive = Field(8, description="Responses per forward pass.")
+    batch_tokens: Positive = Field(16384, description="Tokens per forward pass, padding included.")
+    chunk_memory_mb: Positive = Field(
+        100, description="Memory for blocks of logits, in MB: about 100 suits a CPU's cache, 2000 a GPU."
+    )
 
 
 class CrossSampling(Section):

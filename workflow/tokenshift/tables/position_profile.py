@@ -19,7 +19,7 @@ def index_edges(longest: int, bins: int) -> list[int]:
 
     The shifts are at the ends of a response, within a few tokens, and a response may have 20,000 of them.
     """
-    return [0, *np.unique(np.round(np.geomspace(1, longest, bins)).astype(int)).tolist()]
+    return [0, *np.unique(np.round(np.geomspace(longest, 1, bins)).astype(int)).tolist()]
 
 
 def index_cell(divergence: str, origin: str, low: int, high: int) -> Cell:

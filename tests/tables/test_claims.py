@@ -1,0 +1,187 @@
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tables.examples import (
+    analysis,
+    scores,
+    write_checkpoint_scores,
+    write_cross_samples,
+    write_rollouts,
+    write_scores,
+)
+from tokenshift import claims
+from tokenshift.claims import verdict
+from tokenshift.tables import cross_sampling, rank_reordering, sparsity
+
+INF = math.inf
+SETTINGS = analysis()
+PAIRS = {"dapo": {"control": "sft"}, "sft": {"control": None}}
+FORWARD = {INF: (0.1, 0, 0), 0.3: (0.7, 4, 1), 0.1: (0.8, 8, 2), 0.01: (0.8, 9, 3), -INF: (0.8, 20, 5)}
+FORWARD_RANDOM = {INF: (0.1, 0, 0), 0.3: (0.1, 4, 0), 0.1: (0.2, 8, 1), 0.01: (0.3, 9, 3), -INF: (0.8, 20, 5)}
+REVERSE = {INF: (0.8, 0, 0), 0.3: (0.5, 4, 1), 0.1: (0.4, 8, 2), -INF: (0.1, 20, 5)}
+TRAINING = {
+    "groups": {"dapo": {"1": "dapo-s1", "2": "dapo-s2"}, "high": {"1": "high-s1", "2": "high-s2"}},
+    "base_of": {},
+    "baseline": "dapo",
+    "compared": ["high", "low"],
+}
+NOTHING = {"scores": [], "cross_samples": [], "checkpoint_scores": [], "rollouts": []}
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    accuracies = {"dapo-s1": 0.5, "dapo-s2": 0.6, "high-s1": 0.8, "high-s2": 0.7}
+    return {
+        "scores": [
+            write_scores(folder, shifted=0.1),
+            write_scores(folder, pair="sft", shifted=0.9, seed=1),
+            write_scores(folder, trajectory="base", shifted=0.5),
+        ],
+        "cross_samples": [
+            write_cross_samples(folder, FORWARD),
+            write_cross_samples(folder, FORWARD_RANDOM, run="forward-random"),
+            write_cross_samples(folder, REVERSE, run="reverse-js"),
+        ],
+        "checkpoint_scores": [write_checkpoint_scores(folder)],
+        "rollouts": [write_rollouts(folder, *item) for item in accuracies.items()],
+    }
+
+
+@pytest.fixture(scope="module")
+def table(paths):
+    return claims.table(paths, PAIRS, TRAINING, SETTINGS)
+
+
+def rows(table: pl.DataFrame, claim: str) -> list[dict]:
+    return table.filter(claim=claim).to_dicts()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "side", "expected"),
+    [
+        (0.6, 0.7, "above", "supports"),
+        (0.6, 0.7, "below", "contradicts"),
+        (0.3, 0.4, "below", "supports"),
+        (0.3, 0.4, "above", "contradicts"),
+        (0.4, 0.6, "above", "inconclusive"),
+        (0.4, 0.6, "below", "inconclusive"),
+        (0.5, 0.6, "above", "inconclusive"),
+        (0.4, 0.5, "below", "inconclusive"),
+        (np.nan, np.nan, "above", "inconclusive"),
+    ],
+)
+def test_verdict(low, high, side, expected):
+    assert verdict(low, high, 0.5, side) == expected
+
+
+def test_every_claim_has_its_rows_for_pairs_that_are_no_control(table):
+    assert table["claim"].unique(maintain_order=True).to_list() == [f"C{number}" for number in range(1, 16)]
+    assert set(table["pair"]) == {"dapo", "high vs dapo", "low vs dapo"}
+    assert len(table) == 14 + 1 + 2
+    assert table.filter(pl.col("verdict") != "not measured")["estimate"].is_not_null().all()
+
+
+def test_claims_use_the_tables_quantities(paths, table):
+    share = sparsity.table(paths["scores"][:1], SETTINGS)
+    share = share.filter(divergence="js", quantity="share_below", threshold=0.01).row(0, named=True)
+    within = rank_reordering.table(paths["scores"][:1], SETTINGS)
+    within = within.filter(positions="high_js", direction="base_rank_of_tuned_top1", rank_at_most=3).row(0, named=True)
+    for claim, expected in (("C1", share), ("C9", within)):
+        (row,) = rows(table, claim)
+        for column in ("estimate", "ci_low", "ci_high", "n_problems"):
+            assert row[column] == expected[column]
+
+
+def test_verdicts_follow_how_the_examples_were_made(table):
+    verdicts = {row["claim"]: row["verdict"] for row in table.to_dicts() if row["pair"] == "dapo"}
+    assert [verdicts[claim] for claim in ("C1", "C2", "C7", "C14")] == ["supports"] * 4
+
+
+def test_estimates_are_those_of_the_scores(table):
+    own, control = scores(shifted=0.1), scores(shifted=0.9, seed=1)
+    js, length = own["js"].to_numpy(), own.select(pl.len().over("problem_id", "sample")).to_series().to_numpy()
+    entropy, high = own["entropy_base"].to_numpy(), js > 0.1
+    # Windows of the response on a fine grid: a token counts by the part of it that lies inside.
+    grid = (own["position"].to_numpy()[:, None] + (np.arange(1000) + 0.5) / 1000) / length[:, None]
+    first, middle, last = (
+        np.average(js, weights=((grid >= low) & (grid < high)).sum(axis=1))
+        for low, high in ((0, 0.05), (0.25, 0.75), (0.95, 1))
+    )
+    top_2 = own.select(base=pl.col("top_ids_base").list.head(2), tuned=pl.col("top_ids_tuned").list.head(2))
+    overlap = np.array([len(set(base) & set(tuned)) / 2 for base, tuned in top_2.iter_rows()])
+    expected = {
+        "C2": (control["js"] > 0.1).mean() - high.mean(),
+        "C3": first / middle,
+        "C4": last / middle,
+        "C5": entropy[js < 0.01].mean() - entropy[high].mean(),
+        "C6": (entropy[high] < 0.5).mean(),
+        "C8": overlap[high].mean(),
+        "C9": (own["rank_in_base_of_tuned_top1"].to_numpy()[high] <= 3).mean(),
+        "C10": (np.exp(own["logp_base_of_tuned_top1"].to_numpy()[high]) < 0.01).mean(),
+    }
+    assert {claim: rows(table, claim)[0]["estimate"] for claim in expected} == pytest.approx(expected, rel=0.01)
+
+
+def test_gain_is_taken_at_the_lowest_threshold_within_the_budget(paths, table):
+    forward, reverse = rows(table, "C11")[0], rows(table, "C12")[0]
+    assert (forward["estimate"], forward["verdict"]) == (pytest.approx(1.0), "supports")
+    assert (reverse["estimate"], reverse["verdict"]) == (pytest.approx(4 / 7), "contradicts")
+    tight = claims.table(paths, PAIRS, None, analysis(claims={"budget": 0.05}))
+    assert rows(tight, "C11")[0]["estimate"] == pytest.approx(6 / 7)
+    none = claims.table(paths, PAIRS, None, analysis(claims={"budget": 0.01}))
+    assert rows(none, "C11")[0]["verdict"] == "not measured"
+
+
+def test_the_random_control_is_compared_at_the_same_threshold(paths, table):
+    forward, reverse = rows(table, "C13")
+    assert forward["estimate"] == pytest.approx(1.0 - 1 / 7)
+    assert forward["verdict"] == "supports"
+    assert (reverse["estimate"], reverse["verdict"]) == (None, "not measured")
+    random = cross_sampling.table(paths["cross_samples"], SETTINGS)
+    assert random.filter(criterion="random", quantity="recovered_gain", threshold=0.1)[
+        "estimate"
+    ].item() == pytest.approx(1 / 7)
+
+
+@pytest.mark.parametrize("end", [0.1, 0.0])
+def test_without_a_gain_its_share_is_inconclusive_or_undefined(tmp_path, end):
+    worse = {INF: (0.1, 0, 0), 0.1: (0.3, 8, 2), -INF: (end, 20, 5)}
+    files = NOTHING | {"cross_samples": [write_cross_samples(tmp_path, worse)]}
+    (row,) = rows(claims.table(files, PAIRS, None, SETTINGS), "C11")
+    assert row["verdict"] == ("not measured" if end == 0.1 else "inconclusive")
+
+
+def test_weights_are_compared_over_paired_seeds(table):
+    high, low = rows(table, "C15")
+    assert (high["estimate"], high["verdict"], high["set"]) == (pytest.approx(0.2), "supports", "heldout")
+    assert (low["estimate"], low["verdict"]) == (None, "not measured")
+
+
+def test_growth_is_between_the_first_and_the_last_checkpoint(paths, table):
+    frame = pl.read_parquet(paths["checkpoint_scores"][0])
+    quantiles = {
+        (step, q): np.quantile(frame.filter(step=step)["js"].to_numpy(), q, method="inverted_cdf")
+        for step in (1, 3)
+        for q in (0.5, 0.99)
+    }
+    growth = {q: quantiles[3, q] - quantiles[1, q] for q in (0.5, 0.99)}
+    assert rows(table, "C14")[0]["estimate"] == pytest.approx(growth[0.99] - growth[0.5])
+
+
+def test_what_the_study_did_not_make_is_not_measured(paths):
+    only_base = NOTHING | {"scores": paths["scores"][2:]}
+    table = claims.table(only_base, PAIRS, TRAINING, SETTINGS)
+    assert table["verdict"].unique().to_list() == ["not measured"]
+    assert table["estimate"].is_null().all()
+    assert len(table) == 17
+
+
+def test_one_problem_decides_nothing(tmp_path):
+    files = NOTHING | {"scores": [write_scores(tmp_path, problems=1)]}
+    table = claims.table(files, PAIRS, None, SETTINGS).filter(pl.col("estimate").is_not_null())
+    assert len(table) >= 5
+    assert table["verdict"].unique().to_list() == ["inconclusive"]

@@ -1,0 +1,94 @@
+"""The scripts as a rule calls them: command line in, CSV out."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tables.examples import (
+    analysis,
+    write_checkpoint_scores,
+    write_cross_samples,
+    write_rollouts,
+    write_scores,
+    write_vocabulary,
+)
+
+ROOT = Path(__file__).parents[2]
+KEYS = {
+    "sparsity": ["scores"],
+    "position_profile": ["scores"],
+    "entropy_by_js": ["scores"],
+    "token_identity": ["scores", "vocabularies"],
+    "top_k_overlap": ["scores"],
+    "rank_reordering": ["scores"],
+    "low_probability": ["scores"],
+    "mass_reallocation": ["scores"],
+    "evolution": ["checkpoint_scores"],
+    "cross_sampling": ["cross_samples"],
+    "training": ["rollouts"],
+    "claims": ["scores", "cross_samples", "checkpoint_scores", "rollouts"],
+}
+SPEC = {
+    "analysis": analysis(),
+    "pairs": {"dapo": {"control": None}},
+    "training": None,
+    "groups": {"base": {"0": "base"}},
+    "base_of": {},
+    "baseline": None,
+    "compared": [],
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    sweep = {float("inf"): (0.2, 0, 0), 0.1: (0.6, 8, 2), float("-inf"): (0.7, 20, 5)}
+    return {
+        "scores": write_scores(folder),
+        "vocabularies": write_vocabulary(folder),
+        "checkpoint_scores": write_checkpoint_scores(folder),
+        "cross_samples": write_cross_samples(folder, sweep),
+        "rollouts": write_rollouts(folder, "base", 0.5),
+    }
+
+
+def run(name: str, inputs: dict[str, Path], output: Path) -> subprocess.CompletedProcess:
+    flags = [part for kind, path in inputs.items() for part in (f"--{kind.replace('_', '-')}", str(path))]
+    script = ROOT / "workflow" / "scripts" / "tables" / f"{name}.py"
+    command = [sys.executable, str(script), "--spec", json.dumps(SPEC), *flags, "--output", str(output)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def test_every_script_is_run_here():
+    assert {script.stem for script in (ROOT / "workflow" / "scripts" / "tables").glob("*.py")} == set(KEYS)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_script_writes_its_table(name, files, tmp_path):
+    output = tmp_path / f"{name}.csv"
+    result = run(name, {kind: files[kind] for kind in KEYS[name]}, output)
+    assert result.returncode == 0, result.stderr
+    table = pl.read_csv(output, infer_schema_length=None)
+    assert len(table) > 0
+    assert {"estimate", "ci_low", "ci_high", "n_problems"} <= set(table.columns)
+
+
+def test_the_same_files_give_the_same_bytes(files, tmp_path):
+    tables = [tmp_path / "first.csv", tmp_path / "second.csv"]
+    for output in tables:
+        run("token_identity", {kind: files[kind] for kind in KEYS["token_identity"]}, output)
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
+def test_bad_input_is_one_line(files, tmp_path):
+    result = run("sparsity", {"scores": files["rollouts"]}, tmp_path / "sparsity.csv")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

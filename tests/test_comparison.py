@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import rankdata
+
+from tokenshift.comparison import Settings, compare, compare_nuclei, most_probable
+from tokenshift.sampling import in_nucleus
+
+
+def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.Tensor:
+    return scale * torch.randn(rows, vocabulary, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def dense_nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float) -> dict[str, np.ndarray]:
+    """The columns of the nuclei from dense masks."""
+    inside = {"base": in_nucleus(p, top_p), "tuned": in_nucleus(q, top_p)}
+    kinds = {
+        "shared": inside["base"] & inside["tuned"],
+        "base_only": inside["base"] & ~inside["tuned"],
+        "tuned_only": inside["tuned"] & ~inside["base"],
+    }
+    columns = {f"nucleus_size_{name}": mask.sum(-1) for name, mask in inside.items()}
+    for name, probs in (("base", p), ("tuned", q)):
+        columns |= {f"mass_{name}_{kind}": (probs * mask).sum(-1) for kind, mask in kinds.items()}
+    truncated = [(probs * mask).numpy() for probs, mask in ((p, inside["base"]), (q, inside["tuned"]))]
+    columns["js_nucleus"] = jensenshannon(*truncated, axis=-1) ** 2
+    return {name: np.asarray(values) for name, values in columns.items()}
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.7, 0.95, 1.0])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 6.0])
+def test_nuclei_small_and_large_equal_dense_masks(top_p, scale):
+    p, q = (logits(40, 5000, seed, scale).softmax(-1) for seed in (0, 1))
+    columns = compare_nuclei(p, q, top_p, candidates=16)
+    for name, expected in dense_nuclei(p, q, top_p).items():
+        np.testing.assert_allclose(columns[name], expected, atol=1e-12, err_msg=name)
+
+
+def test_ties_belong_to_the_nucleus_in_the_order_of_their_ids():
+    p = torch.full((1, 500), 1 / 500, dtype=torch.float64)
+    q = p.clone()
+    columns = compare_nuclei(p, q, 0.5, candidates=8)
+    assert columns["nucleus_size_base"] == 250
+    assert columns["js_nucleus"] == 0
+    assert columns["mass_base_base_only"] == 0
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 400), elements=st.integers(-8, 8)), st.integers(1, 20))
+@settings(deadline=None)
+def test_most_probable_is_a_stable_sort(values, k):
+    found, ids = most_probable(torch.from_numpy(values)[None], k)
+    order = np.argsort(-values, kind="stable")[:k]
+    assert found[0].tolist() == values[order].tolist()
+    assert sorted(values[ids[0].numpy()].tolist(), reverse=True) == found[0].tolist()
+    distinct = values[order] > np.sort(values)[::-1][: k + 1][-1]  # above the cut, ties are in the order of ids
+    assert ids[0].numpy()[distinct].tolist() == order[distinct].tolist()
+
+
+def test_ranks_near_and_far_against_scipy():
+    base, tuned = logits(200, 3000, 2), logits(200, 3000, 3)
+    columns = compare(base, tuned, torch.zeros(200, dtype=torch.long), Settings(1.0, 0.7, 5))
+    for name, own, other in (("base", base, tuned), ("tuned", tuned, base)):
+        rival = "tuned" if name == "base" else "base"
+        ranks = rankdata(-own.numpy(), axis=-1, method="min")
+        expected = ranks[np.arange(200), other.argmax(-1).numpy()]
+        assert (columns[f"rank_in_{name}_of_{rival}_top1"].numpy() == expected).all()
+        assert (expected > 64).any()
+
+
+def test_untruncated_nucleus_gives_the_full_js():
+    columns = compare(logits(20, 300, 6), logits(20, 300, 7), torch.zeros(20, dtype=torch.long), Settings(1.0, 1.0, 5))
+    torch.testing.assert_close(columns["js"], columns["js_nucleus"])
+    assert (columns["nucleus_size_base"] == 300).all()
