@@ -31,9 +31,14 @@ def test_a_path_laid_out_otherwise_is_refused(kind, path):
         names(kind, path)
 
 
-def test_scores_are_read_in_double_precision_with_a_token_a_row(tmp_path):
-    frame = read_scores(write_scores(tmp_path), ["js"])
-    assert frame.columns == ["problem_id", "js", "tokens"]
+def test_scores_are_read_in_double_precision_with_the_lengths_of_their_responses(tmp_path):
+    frame = read_scores(write_scores(tmp_path), ["position", "js"])
+    assert frame.columns == ["problem_id", "sample", "position", "js", "length", "tokens"]
+    assert (
+        frame.group_by("problem_id", "sample")
+        .agg(pl.col("position").max() + 1 == pl.col("length").first())["position"]
+        .all()
+    )
     assert frame["js"].dtype == pl.Float64
     assert frame["tokens"].sum() == len(frame)
 

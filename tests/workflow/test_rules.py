@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import pytest
+
 from conftest import ROOT
 
 SCRIPTS = ROOT / "workflow/scripts"
-LIGHT = sorted([SCRIPTS / "problems.py", SCRIPTS / "corpus.py", *SCRIPTS.glob("tables/*.py"), *SCRIPTS.glob("figures/*.py")])
+LIGHT = sorted(
+    [SCRIPTS / "problems.py", SCRIPTS / "corpus.py", *SCRIPTS.glob("tables/*.py"), *SCRIPTS.glob("figures/*.py")]
+)
 
 
 @pytest.mark.parametrize("script", LIGHT, ids=lambda script: script.stem)

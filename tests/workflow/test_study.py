@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import Checkout, copy_project
 
+from conftest import Checkout, copy_project
 from tokenshift.config import load_study
 
 pytestmark = pytest.mark.study
@@ -66,7 +66,11 @@ def test_nothing_is_planned_after_touching_every_file(finished):
     ("edited", "target", "planned"),
     [
         ("workflow/scripts/figures/sparsity.py", "results/tiny/figures/sparsity.pdf", {"figure_sparsity"}),
-        ("workflow/scripts/tables/sparsity.py", "results/tiny/figures/sparsity.pdf", {"table_sparsity", "figure_sparsity"}),
+        (
+            "workflow/scripts/tables/sparsity.py",
+            "results/tiny/figures/sparsity.pdf",
+            {"table_sparsity", "figure_sparsity"},
+        ),
         ("README.md", "all", set()),
         ("workflow/tokenshift/config/study.py", "all", set()),
     ],

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import polars as pl
+
 from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
 from tokenshift.cross_sampling import at_random

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
+
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
 from tokenshift.generation import Policy, generate

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import torch
+
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
 from tokenshift.comparison import Settings

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+
 from tokenshift.artifacts import write_parquet
 from tokenshift.command import run
 from tokenshift.models import shared_vocabulary

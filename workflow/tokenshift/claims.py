@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from tokenshift.statistics import Bootstrap, Resampled
-from tokenshift.tables.cross_sampling import Sweep, minus_random
+from tokenshift.tables.cross_sampling import Sweep, check_matched
 from tokenshift.tables.entropy_by_js import mean_entropy, share_low_entropy
 from tokenshift.tables.evidence import Evidence, NotMeasured, by_names, gather
 from tokenshift.tables.evolution import quantiles_at
@@ -164,8 +164,8 @@ def _recovered(direction: str, budget: float) -> Callable[[Evidence], Resampled]
 def _recovered_minus_random(direction: str, budget: float) -> Callable[[Evidence], Resampled]:
     def difference(evidence: Evidence) -> Resampled:
         js, random = evidence.sweep(direction, "js"), evidence.sweep(direction, "random")
-        over_thresholds = minus_random(js.recovered_gain, js.thresholds, random.recovered_gain, random.thresholds)
-        return over_thresholds[_step_within(js, budget)]
+        check_matched(js, random)
+        return (js.recovered_gain - random.recovered_gain)[_step_within(js, budget)]
 
     return difference
 

@@ -61,7 +61,7 @@ def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Only the k blocks with the largest maxima can hold them, so only those are searched.
     """
-    rows, size = values.shape
+    size = values.shape[-1]
     whole = size // BLOCK
     if k >= whole:
         found, ids = values.topk(min(k, size), dim=-1)
@@ -92,7 +92,7 @@ def _rank(values: Tensor, largest: Tensor, tokens: Tensor) -> Tensor:
 def compare_nuclei(p: Tensor, q: Tensor, top_p: float, candidates: int) -> dict[str, Tensor]:
     """Columns of the truncated distributions of the base `p` and the tuned policy `q`, (N, V) probabilities.
 
-    Looks at the `candidates` most probable tokens; where a nucleus may reach beyond them, again at sixteen times as many.
+    Looks at the `candidates` most probable tokens; where a nucleus may reach beyond them, again, at 16 times as many.
     """
     ids, inside, complete = {}, {}, torch.ones(len(p), dtype=torch.bool, device=p.device)
     for name, probs in (("base", p), ("tuned", q)):
@@ -107,7 +107,7 @@ def compare_nuclei(p: Tensor, q: Tensor, top_p: float, candidates: int) -> dict[
 
 
 def _nucleus(probs: Tensor, top_p: float, candidates: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidate ids (N, k), which of them are in the nucleus (N, k), and whether the nucleus is surely complete (N,)."""
+    """Candidate ids (N, k), which of them are in the nucleus (N, k), and whether the nucleus is complete (N,)."""
     if top_p >= 1:
         candidates = probs.shape[-1]
     found, ids = most_probable(probs, candidates)

@@ -69,7 +69,7 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
 def shared_vocabulary(base: str | Path, tuned: str | Path) -> list[str | None]:
     """Token strings by id of two model folders that map the same strings to the same ids.
 
-    Output sizes may still differ by padding rows beyond this vocabulary. Raises StudyError at the first differing token.
+    Output sizes may differ by padding rows beyond this vocabulary. Raises StudyError at the first differing token.
     """
     of_base, of_tuned = (vocabulary(load_tokenizer(folder)) for folder in (base, tuned))
     for token_id in range(max(len(of_base), len(of_tuned))):

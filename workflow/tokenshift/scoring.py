@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from tokenshift.comparison import Settings, compare
 from tokenshift.errors import StudyError
@@ -118,7 +118,7 @@ def _own_head(model: PreTrainedModel):
     """
     decoder = model.get_decoder()
     given: list[Tensor] = []
-    decoder.forward = lambda *args, **kwargs: BaseModelOutputWithPast(last_hidden_state=given[-1])
+    decoder.forward = lambda *args, **kwargs: BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=given[-1])
     placeholder = torch.zeros(1, 1, dtype=torch.long, device=model.device)
 
     def head(hidden: Tensor) -> Tensor:

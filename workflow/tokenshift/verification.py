@@ -5,7 +5,6 @@ processes, with a limit on memory, which are killed at a deadline; a pair that e
 """
 
 import logging
-import multiprocessing
 import re
 import resource
 import sys

@@ -9,7 +9,7 @@ KINDS = ("scores", "cross_samples", "checkpoint_scores", "rollouts")
 
 
 def main() -> None:
-    args = table_parser(__doc__, *KINDS).parse_args()
+    args = table_parser(__doc__, *KINDS, may_be_empty=True).parse_args()
     paths = {kind: getattr(args, kind) for kind in KINDS}
     write_csv(args.output, table(paths, args.spec["pairs"], args.spec["training"], args.spec["analysis"]))
 

@@ -211,7 +211,7 @@ class Rl(Optimisation):
     kl_coefficient: float = Field(ge=0, description="Weight of the k3 KL loss against the initial policy.")
     entropy_bonus: float = Field(ge=0, description="Weight of the entropy bonus.")
     dynamic_sampling_draws: Positive | None = Field(
-        description="Draw prompts until all groups of the batch are of mixed accuracy, at most so many draws; null: off."
+        description="Draw prompts until all groups of the batch have mixed accuracy, at most so often; null: off."
     )
     overlong: Overlong | None = Field(description="Soft overlong penalty; null for none.")
     reward_correct: float = Field(description="Reward of a correct response.")

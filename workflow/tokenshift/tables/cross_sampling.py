@@ -21,6 +21,7 @@ class Sweep:
     may well draw the same token, so it can lie far below the switched share.
     """
 
+    path: Path
     thresholds: list[float]
     accuracy: Resampled
     switched_share: Resampled
@@ -40,7 +41,10 @@ class Sweep:
 
     @property
     def recovered_gain(self) -> Resampled:
-        """Share of the gap that the switching closes: the gain recovered (forward) or lost (reverse)."""
+        """Share of the gap that the switching closes: the gain recovered (forward) or lost (reverse).
+
+        Where the gap's own interval reaches 0, neither this ratio nor its interval means anything.
+        """
         return self.above_primary / self.gap
 
     def largest_within(self, budget: float) -> int | None:
@@ -50,19 +54,16 @@ class Sweep:
         return max(within, default=None)
 
 
-def read_cross_samples(path: str | Path) -> pl.DataFrame:
-    """Threshold, problem, correctness and numbers of tokens, switched and replaced, of every response."""
+def sweep(path: Path, bootstrap: Bootstrap) -> Sweep:
+    """Measure a cross_samples file.
+
+    Raises StudyError when it lacks the primary's (+inf) or the intervention's (-inf) responses.
+    """
     frame = read_responses("cross_samples", path, ["threshold", "switched", "replaced"])
-    return frame.with_columns(pl.col("switched", "replaced").list.sum().cast(pl.Int64))
-
-
-def sweep(cross_samples: pl.DataFrame, bootstrap: Bootstrap) -> Sweep:
-    """Measure a sweep. Raises StudyError when it lacks the primary's (+inf) or the intervention's (-inf) responses."""
-    thresholds = cross_samples["threshold"].unique().sort(descending=True).to_list()
-    if len(thresholds) < 2 or thresholds[0] != math.inf or thresholds[-1] != -math.inf:
-        raise StudyError(
-            "a cross-sample must hold the thresholds inf and -inf; delete it and let Snakemake make it again"
-        )
+    frame = frame.with_columns(pl.col("switched", "replaced").list.sum())
+    thresholds = frame["threshold"].unique().sort(descending=True).to_list()
+    if thresholds[0] != math.inf or thresholds[-1] != -math.inf:
+        raise StudyError(f"{path} must hold the thresholds inf and -inf; delete it and let Snakemake make it again")
     at = [pl.col("threshold") == threshold for threshold in thresholds]
     tokens, switched, replaced = pl.col("tokens"), pl.col("switched"), pl.col("replaced")
     quantities = [
@@ -72,18 +73,17 @@ def sweep(cross_samples: pl.DataFrame, bootstrap: Bootstrap) -> Sweep:
         [mean({}, replaced, here) for here in at],
         [mean({}, tokens, here) for here in at],
     ]
-    measured = measure(cross_samples, [cell for cells in quantities for cell in cells], bootstrap)
+    measured = measure(frame, [cell for cells in quantities for cell in cells], bootstrap)
     n = len(thresholds)
-    return Sweep(thresholds, *(measured[i * n : (i + 1) * n] for i in range(len(quantities))))
+    return Sweep(path, thresholds, *(measured[i * n : (i + 1) * n] for i in range(len(quantities))))
 
 
-def minus_random(js: Resampled, js_thresholds: list[float], random: Resampled, thresholds: list[float]) -> Resampled:
-    """Difference to the random control, threshold by threshold. Raises StudyError when the thresholds differ."""
-    if js_thresholds != thresholds:
+def check_matched(js: Sweep, random: Sweep) -> None:
+    """Raise StudyError when a random control has other thresholds than the JS sweep whose shares it matches."""
+    if js.thresholds != random.thresholds:
         raise StudyError(
-            "a random control has other thresholds than its JS sweep; delete it and let Snakemake make it again"
+            f"{random.path} has other thresholds than {js.path}, which it should match; delete it and let Snakemake make it again"
         )
-    return js - random
 
 
 def quantities(measured: Sweep, control: Sweep | None) -> dict[str, Resampled]:
@@ -98,9 +98,8 @@ def quantities(measured: Sweep, control: Sweep | None) -> dict[str, Resampled]:
         "recovered_gain": measured.recovered_gain,
     }
     if control is not None:
-        result["accuracy_minus_random"] = minus_random(
-            measured.accuracy, measured.thresholds, control.accuracy, control.thresholds
-        )
+        check_matched(measured, control)
+        result["accuracy_minus_random"] = measured.accuracy - control.accuracy
     return result
 
 
@@ -110,19 +109,15 @@ def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
     accuracy_minus_random is given for criterion js where the random control of the same direction is.
     """
     bootstrap = Bootstrap(**analysis["bootstrap"])
-    named = [names("cross_samples", path) for path in cross_samples]
-    sweeps = {
-        tuple(name.values()): sweep(read_cross_samples(path), bootstrap)
-        for name, path in zip(named, cross_samples, strict=True)
-    }
+    sweeps = {tuple(names("cross_samples", path).values()): sweep(path, bootstrap) for path in cross_samples}
     tables = []
-    for name in named:
-        measured = sweeps[tuple(name.values())]
-        matched = sweeps.get((*list(name.values())[:-1], "random")) if name["criterion"] == "js" else None
-        for quantity, resampled in quantities(measured, matched).items():
+    for (*run, criterion), measured in sweeps.items():
+        named = dict(zip(("pair", "set", "direction", "criterion"), (*run, criterion), strict=True))
+        control = sweeps.get((*run, "random")) if criterion == "js" else None
+        for quantity, resampled in quantities(measured, control).items():
             keys = [
                 {"budget": budget, "threshold": threshold, "quantity": quantity}
                 for budget, threshold in enumerate(measured.thresholds)
             ]
-            tables.append(table_rows(name, keys, resampled, bootstrap))
+            tables.append(table_rows(named, keys, resampled, bootstrap))
     return pl.concat(tables)

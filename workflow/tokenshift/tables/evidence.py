@@ -8,11 +8,11 @@ import polars as pl
 
 from tokenshift.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import Cell, measure
-from tokenshift.tables.cross_sampling import Sweep, read_cross_samples, sweep
+from tokenshift.tables.cross_sampling import Sweep, sweep
 from tokenshift.tables.files import names, read, read_scores
 
 SCORE_COLUMNS = [
-    *("sample", "position", "token_id", "entropy_base", "top_ids_base", "top_ids_tuned"),
+    *("position", "token_id", "entropy_base", "top_ids_base", "top_ids_tuned"),
     *("rank_in_base_of_tuned_top1", "logp_base_of_tuned_top1"),
 ]
 
@@ -72,7 +72,7 @@ def gather(pair: str, control: str | None, problem_set: str, files: dict[str, Fi
 
     bootstrap = Bootstrap(**analysis["bootstrap"])
     sweeps = {
-        (direction, criterion): sweep(read_cross_samples(path), bootstrap)
+        (direction, criterion): sweep(path, bootstrap)
         for (of_pair, of_set, direction, criterion), path in files["cross_samples"].items()
         if (of_pair, of_set) == (pair, problem_set)
     }

@@ -45,8 +45,9 @@ def read(kind: str, path: str | Path, columns: list[str]) -> pl.DataFrame:
 
 
 def read_scores(path: str | Path, columns: list[str]) -> pl.DataFrame:
-    """A scores file: problem_id, those columns, and tokens (1: a row is one position)."""
-    return read("scores", path, ["problem_id", *columns]).with_columns(tokens=pl.lit(1))
+    """A scores file: problem_id, sample, those columns, length of the row's response, tokens (1: a row is a position)."""
+    frame = read("scores", path, ["problem_id", "sample", *columns])
+    return frame.with_columns(length=pl.len().over("problem_id", "sample"), tokens=pl.lit(1))
 
 
 def read_responses(kind: str, path: str | Path, columns: list[str]) -> pl.DataFrame:
@@ -55,12 +56,13 @@ def read_responses(kind: str, path: str | Path, columns: list[str]) -> pl.DataFr
     return frame.with_columns(tokens=pl.col("response_token_ids").list.len().cast(pl.Int64)).drop("response_token_ids")
 
 
-def table_parser(description: str | None, *kinds: str) -> argparse.ArgumentParser:
-    """Arguments of a table's script: --spec, one list of files for each of `kinds`, --output."""
+def table_parser(description: str | None, *kinds: str, may_be_empty: bool = False) -> argparse.ArgumentParser:
+    """Arguments of a table's script: --spec, one list of files (which may be empty) for each of `kinds`, --output."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--spec", type=json.loads, required=True, help="JSON with the study's `analysis` section")
     for kind in kinds:
         flag = "--" + kind.replace("_", "-")
-        parser.add_argument(flag, type=Path, nargs="*", required=True, metavar="PARQUET", help=LAYOUTS[kind][0])
+        nargs = "*" if may_be_empty else "+"
+        parser.add_argument(flag, type=Path, nargs=nargs, required=True, metavar="PARQUET", help=LAYOUTS[kind][0])
     parser.add_argument("--output", type=Path, required=True, metavar="CSV")
     return parser

@@ -10,8 +10,7 @@ import polars as pl
 from tokenshift.tables.cells import Cell, mean, score_table
 from tokenshift.tables.files import read
 
-COLUMNS = ["sample", "position"]
-LENGTH = pl.len().over("problem_id", "sample")
+LENGTH = pl.col("length")
 
 
 def index_edges(longest: int, bins: int) -> list[int]:
@@ -49,4 +48,4 @@ def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
     edges, shares = index_edges(longest, bins), [index / bins for index in range(bins + 1)]
     cells = [index_cell(divergence, origin, *edge) for origin in ("start", "end") for edge in pairwise(edges)]
     cells += [relative_cell(divergence, *edge) for edge in pairwise(shares)]
-    return score_table(scores, [*COLUMNS, divergence], cells, analysis)
+    return score_table(scores, ["position", divergence], cells, analysis)
