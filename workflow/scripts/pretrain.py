@@ -11,7 +11,7 @@ from tokenshift.command import run
 from tokenshift.pretraining import build_model, character_tokenizer
 from tokenshift.schemas import CORPUS
 from tokenshift.training.encoding import encode_examples
-from tokenshift.training.engine import initialise
+from tokenshift.training.engine import initialise, join_world
 from tokenshift.training.supervised import one_cycle, train
 
 
@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="model folder")
     args = parser.parse_args()
     spec, settings, device = args.spec, args.spec["pretrain"], args.spec["compute"]["device"]
+    join_world(device)
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(device == "cpu")
     corpus = read_parquet(args.corpus, CORPUS)
@@ -36,7 +37,6 @@ def main() -> None:
         model,
         settings,
         lambda optimiser: one_cycle(optimiser, settings["learning_rate"], settings["steps"]),
-        device,
     )
     with atomic_folder(args.output) as folder:
         train(engine, tokenizer, examples, settings, spec["seed"], None, folder)

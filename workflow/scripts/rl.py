@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import torch
-from tokenshift.verification import Grader
 
 from tokenshift.artifacts import atomic_folder, read_parquet
 from tokenshift.command import run
@@ -15,7 +14,8 @@ from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, train, warmup_then_constant
 from tokenshift.sampling import Sampling
 from tokenshift.schemas import PROBLEMS
-from tokenshift.training.engine import initialise
+from tokenshift.training.engine import initialise, join_world
+from tokenshift.verification import Grader
 
 
 def main() -> None:
@@ -27,14 +27,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="model folder")
     args = parser.parse_args()
     spec, settings, device = args.spec, args.spec["rl"], args.spec["compute"]["device"]
+    join_world(device)
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(device == "cpu")
     tokenizer = load_tokenizer(args.base)
     model = load_model(args.base, settings["precision"], device)
     initial = load_model(args.base, settings["precision"], device) if settings["kl_coefficient"] > 0 else None
-    engine = initialise(
-        model, settings, lambda optimiser: warmup_then_constant(optimiser, settings["warmup_steps"]), device
-    )
+    engine = initialise(model, settings, lambda optimiser: warmup_then_constant(optimiser, settings["warmup_steps"]))
     with Grader() as grader, atomic_folder(args.output) as folder:
         rollouts = Rollouts(
             policy=Policy.of(engine.module, tokenizer),

@@ -11,7 +11,7 @@ from tokenshift.command import run
 from tokenshift.models import load_model, load_tokenizer
 from tokenshift.schemas import CORPUS
 from tokenshift.training.encoding import encode_examples
-from tokenshift.training.engine import initialise
+from tokenshift.training.engine import initialise, join_world
 from tokenshift.training.supervised import train, warmup_then_linear
 
 
@@ -24,12 +24,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="model folder")
     args = parser.parse_args()
     spec, settings, device = args.spec, args.spec["sft"], args.spec["compute"]["device"]
+    join_world(device)
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(device == "cpu")
     tokenizer = load_tokenizer(args.base)
     examples = encode_examples(read_parquet(args.corpus, CORPUS), tokenizer, **spec["prompt"], learn_prompt=False)
     model = load_model(args.base, settings["precision"], device)
-    engine = initialise(model, settings, lambda optimiser: warmup_then_linear(optimiser, settings["steps"]), device)
+    engine = initialise(model, settings, lambda optimiser: warmup_then_linear(optimiser, settings["steps"]))
     with atomic_folder(args.output) as folder:
         train(engine, tokenizer, examples, settings, spec["seed"], settings["checkpoint_every"], folder)
 

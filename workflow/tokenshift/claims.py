@@ -67,7 +67,7 @@ def sparse(analysis: dict) -> Claim:
     """C1: shifts are sparse."""
     cell = share_below(analysis["divergence"], analysis["near_zero"])
     quantity = f"share of positions with JS below {analysis['near_zero']:g}"
-    paper = "0.83 (DAPO), 0.98 (SimpleRL)"
+    paper = "above 0.83 (DAPO), 0.98 (SimpleRL)"
     return Claim("C1", quantity, "above", analysis["claims"]["sparse"], paper, lambda e: e.measure(cell))
 
 
@@ -184,7 +184,7 @@ def sufficiency(analysis: dict) -> Claim:
     """C11: few of the tuned policy's tokens suffice for its gain."""
     budget, bound = analysis["claims"]["budget"], analysis["claims"]["recovered"]
     quantity = f"gain recovered forward at an effective share of at most {budget:g}"
-    paper = "0.98 at 0.078 (DAPO), 0.97 at 0.039 (SimpleRL), AIME24"
+    paper = "about 0.98 at 0.078 (DAPO), 0.97 at 0.039 (SimpleRL), AIME24"
     return Claim("C11", quantity, "above", bound, paper, _recovered("forward", budget), _tuned_is_better("forward"))
 
 
@@ -192,7 +192,7 @@ def necessity(analysis: dict) -> Claim:
     """C12: without them the gain is lost."""
     budget, bound = analysis["claims"]["budget"], analysis["claims"]["recovered"]
     quantity = f"gain lost in reverse at an effective share of at most {budget:g}"
-    paper = "0.99 at 0.101 (DAPO), 1.00 at 0.05 (SimpleRL), AIME24"
+    paper = "about 0.99 at 0.101 (DAPO), 1.00 at 0.05 (SimpleRL), AIME24"
     return Claim("C12", quantity, "above", bound, paper, _recovered("reverse", budget), _tuned_is_better("reverse"))
 
 
@@ -244,11 +244,15 @@ def weights_help(groups: dict[str, Group], model: str, baseline: str) -> Claim:
 
 def pair_claims(analysis: dict) -> list[Claim]:
     """C1 to C14 under the study's analysis section."""
-    first = (sparse, control_is_denser, high_at_the_start, rise_at_the_end, unchanged_are_confident)
-    second = (confident_overridden, context_beats_identity, candidates_stay, reordering, little_from_nowhere)
-    third = [these_tokens(analysis, direction) for direction in ("forward", "reverse")]
-    claims = [claim(analysis) for claim in (*first, *second, sufficiency, necessity)]
-    return [*claims, *third, concentration(analysis)]
+    of_scores = (
+        *(sparse, control_is_denser, high_at_the_start, rise_at_the_end, unchanged_are_confident),
+        *(confident_overridden, context_beats_identity, candidates_stay, reordering, little_from_nowhere),
+    )
+    return [
+        *(claim(analysis) for claim in (*of_scores, sufficiency, necessity)),
+        *(these_tokens(analysis, direction) for direction in ("forward", "reverse")),
+        concentration(analysis),
+    ]
 
 
 def judge(claim: Claim, pair: str, problem_set: str, evidence: Evidence) -> dict[str, object]:

@@ -10,7 +10,7 @@ import resource
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import TimeoutError
+from concurrent.futures import Future, TimeoutError
 from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Self
@@ -59,7 +59,7 @@ class Grader:
         self._workers = workers
         self._deadline_s = deadline_s
         self._memory_mb = memory_mb
-        self._verdicts: dict[tuple[str, str], bool] = {}
+        self._verdicts: dict[tuple[str, str | None], bool] = {}
         self._pool: ProcessPool | None = None
 
     def __enter__(self) -> Self:
@@ -78,12 +78,14 @@ class Grader:
         letter, or when math-verify finds both equal.
         """
         pairs = [(gold.strip(), last_boxed(response)) for gold, response in zip(golds, responses, strict=True)]
-        unknown = [pair for pair in dict.fromkeys(pairs) if pair not in self._verdicts and _verdict(*pair) is None]
-        self._verdicts.update(zip(unknown, self._ask(_agree, unknown), strict=True))
-        return [Grade(pair[1], self._verdicts.get(pair, _verdict(*pair))) for pair in pairs]
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._verdicts]
+        verdicts = {pair: _verdict(*pair) for pair in new}
+        unknown = [pair for pair in new if verdicts[pair] is None]
+        self._verdicts |= verdicts | dict(zip(unknown, self._ask(_agree, unknown), strict=True))
+        return [Grade(pair[1], self._verdicts[pair]) for pair in pairs]
 
     def unparsable(self, golds: Sequence[str]) -> list[int]:
-        """Places in `golds` of the reference answers that math-verify cannot read, in increasing order."""
+        """Places in `golds` of the reference answers that math-verify cannot read (in time), in increasing order."""
         unknown = [gold for gold in dict.fromkeys(golds) if not _INTEGER.fullmatch(gold.strip())]
         parsed = dict(zip(unknown, self._ask(_parses, [(gold,) for gold in unknown]), strict=True))
         return [place for place, gold in enumerate(golds) if not parsed.get(gold, True)]
@@ -111,7 +113,7 @@ def _verdict(gold: str, answer: str | None) -> bool | None:
     return None if len(answer) <= LONGEST_ANSWER else False
 
 
-def _result(answer) -> bool:
+def _result(answer: Future[bool]) -> bool:
     try:
         return answer.result()
     except (TimeoutError, ProcessExpired, MemoryError, RecursionError):

@@ -82,7 +82,8 @@ def check_matched(js: Sweep, random: Sweep) -> None:
     """Raise StudyError when a random control has other thresholds than the JS sweep whose shares it matches."""
     if js.thresholds != random.thresholds:
         raise StudyError(
-            f"{random.path} has other thresholds than {js.path}, which it should match; delete it and let Snakemake make it again"
+            f"{random.path} has other thresholds than {js.path}, which it matches; delete it and let Snakemake make it "
+            f"again"
         )
 
 
@@ -112,7 +113,7 @@ def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
     sweeps = {tuple(names("cross_samples", path).values()): sweep(path, bootstrap) for path in cross_samples}
     tables = []
     for (*run, criterion), measured in sweeps.items():
-        named = dict(zip(("pair", "set", "direction", "criterion"), (*run, criterion), strict=True))
+        named = names("cross_samples", measured.path)
         control = sweeps.get((*run, "random")) if criterion == "js" else None
         for quantity, resampled in quantities(measured, control).items():
             keys = [

@@ -45,7 +45,7 @@ def read(kind: str, path: str | Path, columns: list[str]) -> pl.DataFrame:
 
 
 def read_scores(path: str | Path, columns: list[str]) -> pl.DataFrame:
-    """A scores file: problem_id, sample, those columns, length of the row's response, tokens (1: a row is a position)."""
+    """A scores file: problem_id, sample, those columns, length (of the response), tokens (1: a row is a position)."""
     frame = read("scores", path, ["problem_id", "sample", *columns])
     return frame.with_columns(length=pl.len().over("problem_id", "sample"), tokens=pl.lit(1))
 

@@ -24,7 +24,7 @@ MicroBatch = TypeVar("MicroBatch")
 def join_world(device: str) -> None:
     """Join the processes of a launcher (deepspeed, torchrun), or else form a world of this process alone.
 
-    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it before anything else imports deepspeed. Raises StudyError when
+    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it first: loading a model may import deepspeed. Raises StudyError when
     the launcher started several processes: the trainers do not yet share their work.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
@@ -50,14 +50,13 @@ def join_world(device: str) -> None:
 
 
 def initialise(
-    model: PreTrainedModel, settings: dict[str, Any], schedule: Callable[[Optimizer], LRScheduler], device: str
+    model: PreTrainedModel, settings: dict[str, Any], schedule: Callable[[Optimizer], LRScheduler]
 ) -> "DeepSpeedEngine":
-    """Engine that trains `model` with torch's AdamW.
+    """Engine that trains `model` with torch's AdamW, in the world joined before.
 
     `settings` holds learning_rate, weight_decay, gradient_clip (largest gradient norm), zero_stage (0 to 3) and
     precision ("float32" or "bfloat16"); `schedule` makes the learning-rate scheduler, which steps with the optimiser.
     """
-    join_world(device)
     import deepspeed
 
     optimiser = torch.optim.AdamW(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -19,6 +20,7 @@ def export(engine: "DeepSpeedEngine", tokenizer: PreTrainedTokenizerBase, folder
     """
     state = _consolidated_state(engine.module)
     if dist.get_rank() == 0:
+        logging.disable_progress_bar()
         engine.module.save_pretrained(folder, state_dict=state)
         tokenizer.save_pretrained(folder)
 

@@ -1,0 +1,27 @@
+"""Build a problem set: generate or read it, check every problem, leave out those of other sets."""
+
+import argparse
+import json
+from pathlib import Path
+
+from tokenshift.artifacts import read_parquet, write_parquet
+from tokenshift.command import run
+from tokenshift.problems import build_problems
+from tokenshift.schemas import PROBLEMS
+from tokenshift.verification import Grader
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with name and problems")
+    parser.add_argument("--exclude", type=Path, nargs="*", required=True, help="Parquet files of problems to leave out")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file of problems")
+    args = parser.parse_args()
+    excluded = {text for file in args.exclude for text in read_parquet(file, PROBLEMS, ["problem"])["problem"]}
+    with Grader() as grader:
+        table = build_problems(args.spec["name"], args.spec["problems"], excluded, grader)
+    write_parquet(args.output, table, PROBLEMS, args.spec, ("datasets", "math-verify", "reasoning-gym"))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,102 @@
+"""Rows of the files and data sets that a study is given, each with words for where it stands."""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tokenshift.errors import StudyError
+
+# What `datasets` calls the formats of single files.
+_FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+class Row(NamedTuple):
+    """One row of a source: where it stands, and its columns."""
+
+    where: str
+    fields: dict[str, Any]
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """'; did you mean X?' with the nearest of `known`, or what there is."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; there is: {', '.join(known)}"
+
+
+def source_rows(entry: dict[str, Any], where: str) -> Iterator[Row]:
+    """Rows of the `jsonl` or `datasets` source of `entry`, a problem set or corpus that the study calls `where`."""
+    if entry["jsonl"] is not None:
+        return _jsonl_rows(Path(entry["jsonl"]["path"]), f"{where}.jsonl.path")
+    return _dataset_rows(**entry["datasets"], where=f"{where}.datasets")
+
+
+def _jsonl_rows(path: Path, where: str) -> Iterator[Row]:
+    if not path.is_file():
+        raise StudyError(f"{where}: no file {path}")
+    with open(path, encoding="utf-8") as lines:
+        try:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    where_in_file = f"{path}, line {number}"
+                    yield Row(where_in_file, _parsed(line, where_in_file))
+        except UnicodeDecodeError as error:
+            raise StudyError(f"{path}: not UTF-8 text ({error})") from None
+
+
+def _parsed(line: str, where: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise StudyError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+    if not isinstance(fields, dict):
+        raise StudyError(f"{where}: must hold an object with the columns as keys")
+    return fields
+
+
+def _dataset_rows(path: str, name: str | None, split: str, revision: str | None, where: str) -> Iterator[Row]:
+    try:
+        for number, fields in enumerate(_load(path, name, split, revision)):
+            yield Row(f"{path}, row {number}", fields)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{where}: cannot read {path}: {' '.join(str(error).split())}") from None
+
+
+def _load(path: str, name: str | None, split: str, revision: str | None) -> Iterable[dict[str, Any]]:
+    import datasets
+
+    local = Path(path)
+    if local.is_file() and local.suffix in _FORMATS:
+        # Streaming leaves no copy in the cache of `datasets`.
+        return datasets.load_dataset(_FORMATS[local.suffix], data_files={split: path}, split=split, streaming=True)
+    if (local / "dataset_dict.json").is_file():
+        splits = datasets.load_from_disk(path)
+        if split not in splits:
+            raise ValueError(f"no split '{split}'{closest(split, splits)}")
+        return splits[split]
+    if (local / "dataset_info.json").is_file():
+        return datasets.load_from_disk(path)
+    if local.is_dir():
+        return datasets.load_dataset(path, name, split=split, streaming=True)
+    if local.suffix in _FORMATS:
+        raise ValueError("no such file")
+    return datasets.load_dataset(path, name, split=split, revision=revision)
+
+
+def text(row: Row, column: str, kind: str, setting: str) -> str:
+    """The text (or number, as text) in `column` of `row`, stripped; it holds a `kind`.
+
+    Raises StudyError when the column is missing (`setting` is the study's key that names it), empty, or holds neither.
+    """
+    where, fields = row.where, row.fields
+    if column not in fields:
+        raise StudyError(f"{where}: no column '{column}'{closest(column, fields)} (set {setting})")
+    value = fields[column]
+    if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+        raise StudyError(f"{where}: the {kind} in column '{column}' is neither text nor a number")
+    found = "" if value is None else str(value).strip()
+    if not found:
+        raise StudyError(f"{where}: empty {kind} (column '{column}')")
+    return found
