@@ -35,8 +35,8 @@ dependencies:
 {pins}
 """
 
-# Installed by the virtual environment or by conda; or pinned by torch's CUDA wheel and absent from its CPU wheel.
-UNPINNED = re.compile(r"(pip|wheel|nvidia-.*|cuda-.*|triton)==")
+# Comes with every environment; or pinned by torch's CUDA wheel and absent from its CPU wheel.
+UNPINNED = re.compile(r"(pip|nvidia-.*|cuda-.*|triton)==")
 
 
 def main() -> None:

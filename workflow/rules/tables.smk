@@ -70,9 +70,9 @@ def training_groups():
         group = STUDY.group(model)
         groups.setdefault(group, {})[str(STUDY.models[model].seeds[0])] = model
         if STUDY.models[model].from_:
-            base_of[group] = STUDY.models[model].from_
+            base_of[group] = STUDY.group(STUDY.models[model].from_)
     for pair in STUDY.pairs.values():
-        base_of.setdefault(STUDY.group(pair.tuned), pair.base)
+        base_of.setdefault(STUDY.group(pair.tuned), STUDY.group(pair.base))
     return {
         "groups": groups,
         "base_of": base_of,

@@ -6,6 +6,7 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from tokenshift.errors import StudyError
 
@@ -53,6 +54,7 @@ def load_model(folder: str | Path, dtype: str, device: str) -> PreTrainedModel:
     Raises StudyError when the folder has no weights.
     """
     require_weights(folder)
+    disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     return model.to(device).eval()
 

@@ -24,11 +24,13 @@ MicroBatch = TypeVar("MicroBatch")
 def join_world(device: str) -> None:
     """Join the processes of a launcher (deepspeed, torchrun), or else form a world of this process alone.
 
-    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it first: loading a model may import deepspeed. Raises StudyError when
-    the launcher started several processes: the trainers do not yet share their work.
+    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it first: loading a model may import deepspeed. Raises StudyError
+    when the launcher started several processes: the trainers do not yet share their work.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise StudyError("training runs on one process; start it without a launcher, or with one process")
+    if dist.is_initialized():
+        return
     os.environ["DS_ACCELERATOR"] = device  # read when deepspeed is first imported
     import deepspeed
 
@@ -38,8 +40,6 @@ def join_world(device: str) -> None:
         # Declares DeepSpeed's optional compiled operators absent: its shared-memory collectives would be compiled at
         # first use (20 s, and a C++ compiler), and gloo serves as well.
         deepspeed.ops.__compatible_ops__ = {}
-    if dist.is_initialized():
-        return
     backend = {"cpu": "gloo", "cuda": "nccl"}[device]
     if "RANK" in os.environ:
         dist.init_process_group(backend)

@@ -1,0 +1,238 @@
+"""The trainer against the objective written out: one response at a time, plain autograd, no micro-batches."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from tiny_training import EOS, OPTIMISATION, file_bytes, start, tiny_model
+from tokenshift.config.study import Rl
+from tokenshift.errors import StudyError
+from tokenshift.generation import Policy
+from tokenshift.pretraining import character_tokenizer
+from tokenshift.rl.rollout_batches import Group, Rollouts
+from tokenshift.rl.trainer import Trainer, shaped_rewards, train
+from tokenshift.sampling import Sampling
+from tokenshift.training.batches import pad
+from tokenshift.training.engine import optimiser_step
+from tokenshift.training.supervised import negative_log_likelihood
+from tokenshift.verification import Grader
+
+WEIGHT = {"alpha": 20.0, "strength": 1.0, "direction": "old_new"}
+
+
+def settings(recipe: str, **overrides) -> dict:
+    given = {
+        "problems": "train",
+        "steps": 8,
+        "prompts_per_step": 4,
+        "mini_batch_prompts": 2,
+        "responses_per_prompt": 4,
+        "micro_batch_size": 5,
+        "warmup_steps": 0,
+        "max_new_tokens": 10,
+        "overlong": {"buffer": 4, "factor": 0.5},
+        "entropy_bonus": 0.01,
+    }
+    return Rl(recipe=recipe, **(OPTIMISATION | given | overrides)).model_dump(mode="json")
+
+
+def random_groups() -> list[Group]:
+    rng = np.random.default_rng(0)
+    groups = []
+    for number in range(4):
+        prompt = rng.integers(2, 13, rng.integers(1, 6)).tolist()
+        responses = [[*rng.integers(2, 13, rng.integers(1, 9)).tolist(), EOS] for _ in range(4)]
+        groups.append(Group(str(number), prompt, responses, [True, False, number > 1, False]))
+    return groups
+
+
+def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
+    """Model after the update of `groups`: every formula of the objective spelled out, response by response."""
+    model = tiny_model()
+    initial = copy.deepcopy(model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rl["learning_rate"], weight_decay=rl["weight_decay"])
+
+    def distributions(of, prompt, response):
+        logits = of(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1] / rl["temperature"]
+        return logits.log_softmax(-1), torch.arange(len(response)), torch.tensor(response)
+
+    def taken(of, prompt, response):
+        logp, rows, tokens = distributions(of, prompt, response)
+        return logp[rows, tokens]
+
+    old = copy.deepcopy(model)
+    for start_ in range(0, len(groups), rl["mini_batch_prompts"]):
+        losses = []
+        for group in groups[start_ : start_ + rl["mini_batch_prompts"]]:
+            rewards = []
+            for response, correct in zip(group.responses, group.correct, strict=True):
+                reward = rl["reward_correct"] if correct else rl["reward_wrong"]
+                if rl["overlong"]:
+                    over = len(response) - (rl["max_new_tokens"] - rl["overlong"]["buffer"])
+                    reward -= rl["overlong"]["factor"] * max(0, over) / rl["overlong"]["buffer"]
+                rewards.append(reward)
+            mean, std = np.mean(rewards), np.std(rewards, ddof=1)
+            for response, reward in zip(group.responses, rewards, strict=True):
+                logp = taken(model, group.prompt, response)
+                old_logp = taken(old, group.prompt, response).detach()
+                ratio = (logp - old_logp).exp()
+                advantage = (reward - mean) / (std + 1e-6) * torch.ones(len(response))
+                if rl["weight"]:
+                    kl = ratio.detach() - 1 - ratio.detach().log()
+                    advantage = advantage * (1 + 1.0 * (1 / (1 + (-20.0 * kl).exp()) - 0.5))
+                clipped = ratio.clamp(1 - rl["clip_low"], 1 + rl["clip_high"])
+                loss = torch.maximum(-advantage * ratio, -advantage * clipped)
+                if rl["dual_clip"]:
+                    loss = torch.where(advantage < 0, torch.minimum(loss, -rl["dual_clip"] * advantage), loss)
+                reference = taken(initial, group.prompt, response).detach()
+                loss = loss + rl["kl_coefficient"] * ((reference - logp).exp() - (reference - logp) - 1)
+                everything = distributions(model, group.prompt, response)[0]
+                losses.append(loss + rl["entropy_bonus"] * (everything.exp() * everything).sum(-1))
+        whole = torch.cat(losses).mean()
+        if rl["aggregation"] == "sequence_mean":
+            whole = torch.stack([loss.mean() for loss in losses]).mean()
+        optimiser.zero_grad()
+        whole.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), rl["gradient_clip"])
+        optimiser.step()
+    return model
+
+
+def trainer(rl: dict) -> Trainer:
+    engine = start(tiny_model(), **{key: rl[key] for key in OPTIMISATION})
+    return Trainer(engine, tiny_model().eval() if rl["kl_coefficient"] > 0 else None, rl)
+
+
+@pytest.mark.parametrize("micro_batch_size", [3, 16])
+@pytest.mark.parametrize(
+    ("recipe", "overrides"),
+    [
+        ("dapo", {"weight": WEIGHT, "zero_stage": 2}),
+        ("grpo", {"kl_coefficient": 0.1, "aggregation": "sequence_mean", "overlong": None, "temperature": 0.8}),
+    ],
+)
+def test_an_update_is_the_objective_written_out(recipe, overrides, micro_batch_size):
+    rl = settings(recipe, micro_batch_size=micro_batch_size, **overrides)
+    expected = written_out(random_groups(), rl)
+    ours = trainer(rl)
+    ours.update(random_groups())
+    for (name, parameter), other in zip(ours.engine.module.named_parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(parameter, other, rtol=1e-3, atol=2e-5, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_the_first_mini_batch_has_ratio_and_weight_one():
+    rl = settings("dapo", weight=WEIGHT, prompts_per_step=4, mini_batch_prompts=2)
+    first_only = trainer(rl).update(random_groups()[:2])
+    assert first_only["kl_old"] == 0
+    assert (first_only["weight_min"], first_only["weight_max"]) == (1, 1)
+    assert (first_only["clip_low"], first_only["clip_high"]) == (0, 0)
+    both = trainer(rl).update(random_groups())
+    assert both["kl_old"] > 0
+    assert both["weight_min"] == 1
+    assert 1 < both["weight_max"] < 1.5
+
+
+def test_groups_of_one_reward_do_not_move_the_policy():
+    rl = settings("dapo", entropy_bonus=0.0, weight_decay=0.0, overlong=None)
+    ours = trainer(rl)
+    same = [Group(group.problem_id, group.prompt, group.responses, [False] * 4) for group in random_groups()]
+    assert ours.update(same)["gradient_norm"] == 0
+    for parameter, before in zip(ours.engine.module.parameters(), tiny_model().parameters(), strict=True):
+        assert torch.equal(parameter, before)
+
+
+def test_rewards_are_shaped_by_length():
+    rl = settings("dapo", overlong={"buffer": 4, "factor": 0.5})
+    groups = [Group("a", [2], [[2] * 6, [2] * 8, [2] * 10, [2]], [True, True, False, False])]
+    assert shaped_rewards(groups, rl).tolist() == [[1.0, 0.75, -1.5, -1.0]]
+
+
+TOKENIZER = character_tokenizer(["\\boxed{}0123456789?"])
+PROBLEMS = pl.DataFrame(
+    {"problem_id": ["p0", "p1", "p2"], "problem": ["3?", "5?", "7?"], "answer": ["3", "3", "3"], "metadata": ["{}"] * 3}
+)
+
+
+@pytest.fixture(scope="module")
+def guesser():
+    """Weights of a model that answers 3 or 4, about as often."""
+    engine = start(tiny_model(len(TOKENIZER)), weight_decay=0.0)
+    texts = [f"{problem}\\boxed{{{answer}}}" for problem in PROBLEMS["problem"] for answer in (3, 4)]
+    sequences = [[*TOKENIZER(text).input_ids, EOS] for text in texts]
+    batch = pad(sequences, [2] * len(sequences), engine.device)
+    for _ in range(40):
+        optimiser_step(engine, [batch], lambda part: negative_log_likelihood(engine, part, int(part.mask.sum())))
+    return engine.module.state_dict()
+
+
+def run(folder, guesser, rl: dict) -> list[dict]:
+    folder.mkdir()
+    model = tiny_model(len(TOKENIZER))
+    model.load_state_dict(guesser)
+    initial = copy.deepcopy(model).eval() if rl["kl_coefficient"] > 0 else None
+    engine = start(model, **{key: rl[key] for key in OPTIMISATION})
+    with Grader() as grader:
+        rollouts = Rollouts(
+            policy=Policy.of(engine.module, TOKENIZER),
+            tokenizer=TOKENIZER,
+            grader=grader,
+            problems=PROBLEMS,
+            template="{problem}",
+            chat=False,
+            prompts=rl["prompts_per_step"],
+            responses_per_prompt=rl["responses_per_prompt"],
+            sampling=Sampling(rl["temperature"], rl["top_p"], rl["max_new_tokens"]),
+            batch_size=rl["generation_batch_size"],
+            seed=5,
+        )
+        train(Trainer(engine, initial, rl), rollouts, folder)
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+SMALL = {"prompts_per_step": 2, "mini_batch_prompts": 1, "responses_per_prompt": 8, "weight_decay": 0.0}
+SMALL |= {"learning_rate": 3e-3, "max_new_tokens": 12, "overlong": None, "entropy_bonus": 0.0, "steps": 8}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "zero_stage"),
+    [("dapo", 0), ("grpo", 3)],
+)
+def test_training_raises_the_reward(tmp_path, guesser, recipe, zero_stage):
+    rows = run(tmp_path / "run", guesser, settings(recipe, **SMALL, zero_stage=zero_stage))
+    assert 0.2 < rows[0]["accuracy"] < 0.8
+    assert rows[-1]["accuracy"] > rows[0]["accuracy"] + 0.2
+    assert rows[0]["reward"] < rows[-1]["reward"]
+    assert ("kl_base" in rows[0]) == (recipe == "grpo")
+
+
+def test_a_run_repeats_to_the_byte_and_its_micro_batches_do_not_matter(tmp_path, guesser):
+    rl = settings("dapo", **SMALL | {"steps": 3}, checkpoint_every=2, weight=WEIGHT)
+    rows = run(tmp_path / "first", guesser, rl)
+    run(tmp_path / "again", guesser, rl)
+    assert file_bytes(tmp_path / "first") == file_bytes(tmp_path / "again")
+    assert sorted(folder.name for folder in (tmp_path / "first/checkpoints").iterdir()) == [
+        "step-000002",
+        "step-000003",
+    ]
+    cut = run(tmp_path / "cut", guesser, rl | {"micro_batch_size": 2, "generation_batch_size": 3})
+    for row, other in zip(rows, cut, strict=True):
+        assert row == pytest.approx(other, rel=1e-2, abs=1e-5)
+
+
+def test_without_mixed_groups_the_step_is_skipped(tmp_path, guesser, capsys):
+    rl = settings("dapo", **SMALL | {"steps": 1, "max_new_tokens": 3}, dynamic_sampling_draws=2)
+    (row,) = run(tmp_path / "run", guesser, rl)
+    assert (row["draws"], row["groups"], row["accuracy"], row["filtered_groups"]) == (2, 0, 0, 1)
+    assert "gradient_norm" not in row
+    assert "the step is skipped" in capsys.readouterr().err
+    assert math.isclose(row["reward"], -1)
+
+
+def test_prompts_beyond_the_context_are_refused_before_training(tmp_path, guesser):
+    with pytest.raises(StudyError, match="longer than the model's context of 64"):
+        run(tmp_path / "run", guesser, settings("dapo", **SMALL | {"max_new_tokens": 63}))

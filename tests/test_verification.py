@@ -1,0 +1,195 @@
+import json
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from math_verify import parse, verify
+
+from tokenshift.verification import LONGEST_ANSWER, Grade, Grader, last_boxed
+
+ENDLESS = "9^{9^{9^{9}}}"
+DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with Grader() as grader:
+        yield grader
+
+
+def boxed(answer: str) -> str:
+    return rf"So the answer is $\boxed{{{answer}}}$."
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("no answer", None),
+        (r"\boxed{3}", "3"),
+        (r"\boxed{1} and then \boxed{ \frac{1}{2} }.", r"\frac{1}{2}"),
+        (r"\boxed{1} and then \boxed{2", "1"),
+        (r"\boxed{\boxed{4}}", "4"),
+        (r"{ \boxed {5}", "5"),
+        (r"} \boxed{6}}", "6"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{\left\{ x \right.}", r"\left\{ x \right."),
+        (r"\boxed{}", ""),
+        (r"\fbox{7} \boxed 7", None),
+    ],
+)
+def test_last_boxed(text, content):
+    assert last_boxed(text) == content
+
+
+def last_boxed_by_search(text: str) -> str | None:
+    """From the last opening backwards, the first one whose braces balance."""
+    start = text.rfind("\\boxed{")
+    while start >= 0:
+        depth = 0
+        for place in range(start + 6, len(text)):
+            depth += (text[place] == "{") - (text[place] == "}")
+            if depth == 0:
+                return text[start + 7 : place].strip()
+        start = text.rfind("\\boxed{", 0, start)
+    return None
+
+
+@given(st.lists(st.sampled_from(["\\boxed{", "{", "}", "1", " x"]), max_size=12).map("".join))
+def test_last_boxed_equals_a_direct_search(text):
+    assert last_boxed(text) == last_boxed_by_search(text)
+
+
+def test_last_boxed_takes_linear_time():
+    text = "\\boxed{" * 200_000
+    start = time.perf_counter()
+    assert last_boxed(text) is None
+    assert time.perf_counter() - start < 2
+
+
+def test_equal_answers_in_other_words_are_correct(grader):
+    golds = [r"\frac{1}{2}", "10,000", "x^2+2x+1", r"\left( 3, \frac{\pi}{2} \right)", "42"]
+    answers = ["0.5", "10000", "(x+1)^2", r"(3, \pi/2)", "42"]
+    assert grader.grade(golds, [boxed(answer) for answer in answers]) == [Grade(answer, True) for answer in answers]
+    assert not any(grade.correct for grade in grader.grade(golds, [boxed("7")] * len(golds)))
+
+
+def test_without_a_box_there_is_no_answer(grader):
+    assert grader.grade(["42", "42"], ["the answer is 42", r"\boxed{42"]) == [Grade(None, False)] * 2
+
+
+def test_an_answer_equal_to_the_letter_is_correct(grader):
+    assert grader.grade([" {broken "], [boxed("1")]) == [Grade("1", False)]
+    assert grader.grade([r"\notalatexcommand "], [boxed(r"\notalatexcommand")])[0].correct
+
+
+def test_an_overlong_answer_is_wrong_unread(grader):
+    start = time.perf_counter()
+    assert not grader.grade(["1/2"], [boxed("(" * LONGEST_ANSWER + "1/2" + ")" * LONGEST_ANSWER)])[0].correct
+    assert time.perf_counter() - start < 0.5
+
+
+digits = st.from_regex(r"-?[0-9]{1,4}", fullmatch=True)
+
+
+@settings(max_examples=50, deadline=None)
+@given(digits, digits)
+def test_integers_are_compared_as_math_verify_does(gold, answer):
+    others = multiprocessing.active_children()
+    with Grader() as grader:
+        verdict = verify(parse(boxed(gold)), parse(boxed(answer)))
+        assert grader.grade([gold], [boxed(answer)])[0].correct == verdict
+        assert multiprocessing.active_children() == others
+
+
+def test_verdicts_do_not_depend_on_workers():
+    golds = ["1/2", "2/3", "x+1", r"\sqrt{8}"] * 6
+    responses = [boxed(answer) for answer in ("0.5", "0.6", "1+x", r"2\sqrt{2}", "2/4", "4/6") for _ in range(4)]
+    grades = []
+    for workers in (1, 2):
+        with Grader(workers=workers) as grader:
+            grades.append(grader.grade(golds, responses))
+    assert grades[0] == grades[1]
+    assert {grade.correct for grade in grades[0]} == {True, False}
+
+
+def test_a_deadline_ends_what_would_not():
+    with Grader(deadline_s=1.0) as grader:
+        start = time.perf_counter()
+        grades = grader.grade(["1/2"] * 3, [boxed("2/4"), boxed(ENDLESS), boxed("3/6")])
+        assert [grade.correct for grade in grades] == [True, False, True]
+        assert time.perf_counter() - start < 8
+
+
+def test_a_verdict_is_kept():
+    with Grader(deadline_s=1.0) as grader:
+        grader.grade(["1/2"], [boxed(ENDLESS)])
+        start = time.perf_counter()
+        assert not grader.grade(["1/2"] * 100, [boxed(ENDLESS)] * 100)[0].correct
+        assert time.perf_counter() - start < 0.5
+
+
+def started_worker(grader: Grader) -> int:
+    """Id of the process that `grader` starts for its first pair."""
+    others = multiprocessing.active_children()
+    assert grader.grade(["1/2"], [boxed("2/4")])[0].correct
+    (worker,) = (process for process in multiprocessing.active_children() if process not in others)
+    return worker.pid
+
+
+def test_memory_is_limited():
+    with Grader(memory_mb=400) as grader:
+        limits = Path(f"/proc/{started_worker(grader)}/limits").read_text()
+        assert re.search(r"Max address space\s+(\d+)", limits)[1] == str(400 * 2**20)
+
+
+def test_a_killed_worker_costs_one_pair():
+    with Grader(deadline_s=30.0) as grader, ThreadPoolExecutor() as threads:
+        worker = started_worker(grader)
+        grades = threads.submit(grader.grade, ["1/2"] * 2, [boxed(ENDLESS), boxed("3/6")])
+        time.sleep(0.5)
+        os.kill(worker, signal.SIGKILL)
+        assert [grade.correct for grade in grades.result(timeout=20)] == [False, True]
+
+
+def test_works_in_a_thread_and_ends_its_processes():
+    others = multiprocessing.active_children()
+    with ThreadPoolExecutor() as threads, Grader() as grader:
+        assert threads.submit(grader.grade, ["1/2"], [boxed("0.5")]).result()[0].correct
+    assert multiprocessing.active_children() == others
+
+
+def test_workers_do_not_import_the_script_again(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from tokenshift.verification import Grader\n"
+        "print(__name__, flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    with Grader() as grader:\n"
+        "        print(grader.grade(['1/2'], [r'\\boxed{0.5}'])[0].correct, 'torch' in sys.modules)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert ended.stdout.split("\n") == ["__main__", "True False", ""]
+    assert ended.stderr == ""
+
+
+def test_unreadable_references_are_found(grader):
+    assert grader.unparsable(["1/2", r"\frac{", "18", "}", "x=3", "", r"\frac{"]) == [1, 3, 5, 6]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the benchmark files in ../shared/data")
+@pytest.mark.parametrize("name", ["math500", "aime24", "amc23", "gsm8k-test"])
+def test_every_reference_answer_of_the_benchmarks_is_read(grader, name):
+    golds = [json.loads(line)["answer"] for line in (DATA / f"{name}.jsonl").read_text().splitlines()]
+    assert golds
+    assert grader.unparsable(golds) == []

@@ -1,0 +1,45 @@
+"""Tiny models in training, shared by the tests of training and rl."""
+
+from pathlib import Path
+
+import torch
+from torch.optim.lr_scheduler import ConstantLR
+from transformers import Qwen2ForCausalLM
+
+from tokenshift.pretraining import build_model
+from tokenshift.training.engine import initialise, join_world
+
+PAD, EOS = 0, 1
+OPTIMISATION = {
+    "learning_rate": 1e-2,
+    "weight_decay": 0.1,
+    "gradient_clip": 0.5,
+    "zero_stage": 0,
+    "precision": "float32",
+}
+
+
+def tiny_model(vocabulary_size: int = 13, seed: int = 0) -> Qwen2ForCausalLM:
+    architecture = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 64,
+    }
+    return build_model(architecture, vocabulary_size, PAD, EOS, seed)
+
+
+def start(model: Qwen2ForCausalLM, **settings):
+    """Engine that trains `model` on this process, with a constant learning rate."""
+    join_world("cpu")
+    return initialise(model, OPTIMISATION | settings, lambda optimiser: ConstantLR(optimiser, 1.0))
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def file_bytes(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}

@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from tiny_training import EOS, OPTIMISATION, start, tiny_model
+from tokenshift.errors import StudyError
+from tokenshift.models import load_model
+from tokenshift.pretraining import character_tokenizer
+from tokenshift.training.batches import pad
+from tokenshift.training.engine import gathered, join_world, optimiser_step
+from tokenshift.training.outputs import checkpoint_due, export
+from tokenshift.training.supervised import negative_log_likelihood
+
+SEQUENCES = [[2, 5, 7, 3, EOS], [4, 4, 8, EOS], [9, 10, 2, 6, 12, 11, EOS], [3, EOS]]
+TARGETS = sum(map(len, SEQUENCES)) - len(SEQUENCES)
+
+
+def step(engine, size: int) -> tuple[float, float]:
+    parts = [
+        pad(SEQUENCES[i : i + size], [1] * len(SEQUENCES[i : i + size]), engine.device)
+        for i in range(0, len(SEQUENCES), size)
+    ]
+    return optimiser_step(engine, parts, lambda part: negative_log_likelihood(engine, part, TARGETS))
+
+
+def plain_torch_steps(steps: int) -> tuple[dict, list[float], list[float]]:
+    """The same training without DeepSpeed or micro-batches: weights, losses, gradient norms."""
+    model = tiny_model()
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=OPTIMISATION["learning_rate"], weight_decay=OPTIMISATION["weight_decay"]
+    )
+    losses, norms = [], []
+    for _ in range(steps):
+        logp = [model(torch.tensor([s])).logits[0].log_softmax(-1)[range(len(s) - 1), s[1:]] for s in SEQUENCES]
+        loss = -torch.cat(logp).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIMISATION["gradient_clip"]).item())
+        optimiser.step()
+        losses.append(loss.item())
+    return dict(model.named_parameters()), losses, norms
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("size", [1, 4])
+def test_steps_are_those_of_plain_torch_whatever_the_stage_and_micro_batch(zero_stage, size):
+    expected, losses, norms = plain_torch_steps(3)
+    engine = start(tiny_model(), zero_stage=zero_stage)
+    taken = [step(engine, size) for _ in range(3)]
+    assert [loss for loss, _ in taken] == pytest.approx(losses, rel=1e-4)
+    assert [norm for _, norm in taken] == pytest.approx(norms, rel=1e-3)
+    assert min(norms) > OPTIMISATION["gradient_clip"]  # so that clipping is tested too
+    with gathered(engine):
+        for name, parameter in engine.module.named_parameters():
+            torch.testing.assert_close(parameter, expected[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "precision"), [(0, "float32"), (2, "float32"), (3, "float32"), (0, "bfloat16"), (1, "bfloat16")]
+)
+def test_an_exported_model_has_the_engines_logits(tmp_path, zero_stage, precision):
+    engine = start(tiny_model(), zero_stage=zero_stage, precision=precision)
+    step(engine, 2)
+    export(engine, character_tokenizer(["abcdefghijk"]), tmp_path)
+    tokens = torch.tensor([SEQUENCES[0]])
+    loaded = load_model(tmp_path, precision, "cpu")
+    with gathered(engine), torch.no_grad():
+        assert torch.equal(loaded(tokens).logits, engine.module(tokens).logits)
+    assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+    assert not torch.equal(loaded.lm_head.weight.float(), tiny_model().lm_head.weight)
+    assert {file.name for file in tmp_path.iterdir()} >= {"model.safetensors", "config.json", "tokenizer.json"}
+
+
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(StudyError, match="one process"):
+        join_world("cpu")
+
+
+def test_checkpoints_are_due_at_multiples_and_at_the_end():
+    assert [step for step in range(1, 9) if checkpoint_due(step, 8, 3)] == [3, 6, 8]
+    assert not any(checkpoint_due(step, 8, None) for step in range(1, 9))
