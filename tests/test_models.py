@@ -37,6 +37,12 @@ def test_a_missing_model_names_itself(tmp_path):
         locate(str(tmp_path / "nowhere"), None)
 
 
+def test_a_tokenizer_of_its_own_is_kept_beside_a_known_architecture(tmp_path):
+    tiny_policy(0).model.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path, "01 ")
+    assert load_tokenizer(tmp_path)("0 1").input_ids == [2, 4, 3]
+
+
 def test_a_folder_without_tokenizer_is_refused(tmp_path):
     with pytest.raises(StudyError, match="no usable tokenizer"):
         load_tokenizer(tmp_path)

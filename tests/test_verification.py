@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from math_verify import parse, verify
@@ -18,7 +17,7 @@ from math_verify import parse, verify
 from tokenshift.verification import LONGEST_ANSWER, Grade, Grader, last_boxed
 
 ENDLESS = "9^{9^{9^{9}}}"
-DATA = ROOT.parent / "shared" / "data"
+DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")

@@ -170,6 +170,22 @@ def guesser():
     return engine.module.state_dict()
 
 
+def rollouts_of(model, grader: Grader, rl: dict) -> Rollouts:
+    return Rollouts(
+        policy=Policy.of(model, TOKENIZER),
+        tokenizer=TOKENIZER,
+        grader=grader,
+        problems=PROBLEMS,
+        template="{problem}",
+        chat=False,
+        prompts=rl["prompts_per_step"],
+        responses_per_prompt=rl["responses_per_prompt"],
+        sampling=Sampling(rl["temperature"], rl["top_p"], rl["max_new_tokens"]),
+        batch_size=rl["generation_batch_size"],
+        seed=5,
+    )
+
+
 def run(folder, guesser, rl: dict) -> list[dict]:
     folder.mkdir()
     model = tiny_model(len(TOKENIZER))
@@ -177,25 +193,26 @@ def run(folder, guesser, rl: dict) -> list[dict]:
     initial = copy.deepcopy(model).eval() if rl["kl_coefficient"] > 0 else None
     engine = start(model, **{key: rl[key] for key in OPTIMISATION})
     with Grader() as grader:
-        rollouts = Rollouts(
-            policy=Policy.of(engine.module, TOKENIZER),
-            tokenizer=TOKENIZER,
-            grader=grader,
-            problems=PROBLEMS,
-            template="{problem}",
-            chat=False,
-            prompts=rl["prompts_per_step"],
-            responses_per_prompt=rl["responses_per_prompt"],
-            sampling=Sampling(rl["temperature"], rl["top_p"], rl["max_new_tokens"]),
-            batch_size=rl["generation_batch_size"],
-            seed=5,
-        )
-        train(Trainer(engine, initial, rl), rollouts, folder)
+        train(Trainer(engine, initial, rl), rollouts_of(engine.module, grader, rl), folder)
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 SMALL = {"prompts_per_step": 2, "mini_batch_prompts": 1, "responses_per_prompt": 8, "weight_decay": 0.0}
 SMALL |= {"learning_rate": 3e-3, "max_new_tokens": 12, "overlong": None, "entropy_bonus": 0.0, "steps": 8}
+
+
+def test_a_draw_is_keyed_by_its_number_and_purpose(guesser):
+    model = tiny_model(len(TOKENIZER))
+    model.load_state_dict(guesser)
+    with Grader() as grader:
+        rollouts = rollouts_of(model, grader, settings("dapo", **SMALL))
+        drawn = rollouts.draw(0, "step-1")
+        assert drawn == rollouts.draw(0, "step-1")
+        assert [group.prompt for group in drawn] == [group.prompt for group in rollouts.draw(0, "step-2")]
+        assert drawn != rollouts.draw(0, "step-2")
+        assert [group.prompt for group in drawn] != [group.prompt for group in rollouts.draw(1, "step-1")]
+    texts = TOKENIZER.batch_decode([response for group in drawn for response in group.responses])
+    assert [text.startswith("\\boxed{3}") for text in texts] == [right for group in drawn for right in group.correct]
 
 
 @pytest.mark.parametrize(

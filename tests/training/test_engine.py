@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tiny_training import EOS, OPTIMISATION, start, tiny_model
 from tokenshift.errors import StudyError
@@ -66,6 +67,7 @@ def test_an_exported_model_has_the_engines_logits(tmp_path, zero_stage, precisio
     with gathered(engine), torch.no_grad():
         assert torch.equal(loaded(tokens).logits, engine.module(tokens).logits)
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
     assert not torch.equal(loaded.lm_head.weight.float(), tiny_model().lm_head.weight)
     assert {file.name for file in tmp_path.iterdir()} >= {"model.safetensors", "config.json", "tokenizer.json"}
 

@@ -32,7 +32,7 @@ def worked_solutions(problems: pl.DataFrame, settings: dict[str, Any], seed: int
     rows = []
     for problem_id, problem in problems.select("problem_id", "problem").iter_rows():
         if not _SUM.fullmatch(problem):
-            raise StudyError(f"problem {problem_id}: '{problem}' is no sum of integers, so it has no worked solution")
+            raise StudyError(f"problem {problem_id}: {problem!r} is no sum of integers, so it has no worked solution")
         length = _UNIFORMS_PER_TERM * len(_terms(problem))
         for noise in uniforms(seed, "worked-solutions", [problem_id] * solutions, range(solutions), length):
             manner, write = ("guess", _guess) if noise[0] < settings["guess"] else ("steps", _steps)

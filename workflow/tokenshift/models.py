@@ -1,15 +1,23 @@
 """Loading models and tokenizers from Hugging Face folders, and refusing pairs that cannot be compared."""
 
+import json
 from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils.logging import disable_progress_bar
 
 from tokenshift.errors import StudyError
 
+GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -42,8 +50,11 @@ def require_weights(folder: str | Path) -> None:
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     """Tokenizer of a model folder. Raises StudyError when there is none."""
+    # AutoTokenizer replaces a tokenizer declared as the generic class by the one usual for the model's architecture.
+    declared = Path(folder) / "tokenizer_config.json"
+    generic = declared.is_file() and json.loads(declared.read_text()).get("tokenizer_class") in GENERIC_TOKENIZERS
     try:
-        return AutoTokenizer.from_pretrained(folder)
+        return (PreTrainedTokenizerFast if generic else AutoTokenizer).from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise StudyError(f"{folder}: no usable tokenizer ({' '.join(str(error).split())})") from None
 

@@ -48,12 +48,30 @@ def load_study(name_or_path: str, root: Path = Path()) -> Study:
     try:
         return Study.model_validate(given)
     except ValidationError as error:
-        lines = [_describe(detail) for detail in error.errors()]
-        raise StudyError("\n".join(f"{path}: {line}" for line in lines)) from None
+        lines = [_describe(detail, given) for detail in _first_causes(error.errors())]
+        raise StudyError("\n".join(f"{path}: {line}" for line in dict.fromkeys(lines))) from None
 
 
-def _describe(detail: Any) -> str:
-    where = ".".join(str(part) for part in detail["loc"]) or "study"
+def _first_causes(details: list[Any]) -> list[Any]:
+    """`details` without the keys that are missing only because the recipe that would give them is wrong."""
+    recipes = [detail["loc"] for detail in details if detail["loc"][-1:] == ("recipe",)]
+    sections = [location[:-1] for location in recipes]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "missing" or detail["loc"] in recipes or detail["loc"][:-1] not in sections
+    ]
+
+
+def _declared(location: tuple, given: dict[str, Any]) -> tuple:
+    """`location` with a model's name as the study file has it: without the seed that sets its replicates apart."""
+    if location[:1] == ("models",) and len(location) > 1 and location[1] not in given["models"]:
+        return ("models", location[1].rpartition("-s")[0], *location[2:])
+    return location
+
+
+def _describe(detail: Any, given: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in _declared(detail["loc"], given)) or "study"
     if detail["type"] == "extra_forbidden":
         parent, key = _section_at(detail["loc"][:-1]), detail["loc"][-1]
         return f"{where}: unknown key{nearest(key, _keys(parent))}"

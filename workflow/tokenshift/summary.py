@@ -1,0 +1,101 @@
+"""The closing words of a run: where its figures are and what became of the claims, as plain text.
+
+Printed by the process that runs the workflow, so it imports nothing but the standard library.
+"""
+
+import csv
+import textwrap
+from collections import Counter
+from itertools import groupby, zip_longest
+from pathlib import Path
+
+WIDTH = 100
+LONGEST_NAME = 22  # characters of a pair's or problem set's name
+
+STATEMENTS = {
+    "C1": "shifts are sparse",
+    "C2": "supervised fine-tuning is denser",
+    "C3": "shifts are high at the start",
+    "C4": "shifts rise at the end",
+    "C5": "unchanged tokens are confident",
+    "C6": "confident tokens are overridden too",
+    "C7": "context explains more than identity",
+    "C8": "the top-2 candidates stay",
+    "C9": "reordering within the top 3",
+    "C10": "little comes from nowhere",
+    "C11": "few tokens suffice for the gain",
+    "C12": "without them the gain is lost",
+    "C13": "more than at random positions",
+    "C14": "high quantiles grow fastest",
+    "C15": "divergence weights help",
+}
+
+
+def statement(claim: str, quantity: str) -> str:
+    """The claim in a few words, with the direction where it is measured in both."""
+    said = STATEMENTS.get(claim, quantity)
+    if claim != "C13":
+        return said
+    return f"{said}, {'reverse' if 'reverse' in quantity else 'forward'}"
+
+
+def short_number(value: float) -> str:
+    """Two decimals, two significant digits where that would hide the value, none where it is large."""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.2g}"
+
+
+def summary(results: Path) -> str:
+    """What a finished run says: where things are, and the claims where results/tables/claims.csv has been made."""
+    places = {
+        "figures": f"{results / 'figures'} (PDF, PNG, and CSV of what is drawn)",
+        "tables": f"{results / 'tables'}",
+        "report": "results/report.zip, made by `make report`",
+    }
+    lines = [f"{name:<8} {place}" for name, place in places.items()]
+    claims = results / "tables" / "claims.csv"
+    if claims.is_file():
+        with open(claims, newline="") as file:
+            lines += ["", *claim_lines(list(csv.DictReader(file)))]
+    return "\n".join(lines) + "\n"
+
+
+def claim_lines(rows: list[dict[str, str]]) -> list[str]:
+    """The claims as aligned lines of at most WIDTH characters: what each says, and beside it its rows.
+
+    `rows` are those of claims.csv, each claim's together and every value as text, empty where there is none.
+    """
+    if not rows:
+        return []
+    keys = ["pair", "set"] if len({row["set"] for row in rows}) > 1 else ["pair"]
+    cells = [[*(clipped(row[key]) for key in keys), interval(row), row["verdict"]] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    measured = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+    said_width = WIDTH - len("C15  ") - 2 - (sum(widths) + 2 * (len(widths) - 1))
+    lines = ["Claims of arXiv 2603.22446: estimate [95 % interval over problems] and verdict", ""]
+    beside = iter(measured)
+    for (claim, said), group in groupby(rows, key=lambda row: (row["claim"], statement(row["claim"], row["quantity"]))):
+        group = list(group)
+        paper = f"paper: {group[0]['paper_value']}"
+        left = [line for text in (said, paper) for line in textwrap.wrap(text, said_width)]
+        right = [next(beside) for _ in group]
+        for index, (words, values) in enumerate(zip_longest(left, right, fillvalue="")):
+            lines.append(f"{claim if index == 0 else '':<5}{words:<{said_width}}  {values}".rstrip())
+    counts = Counter(row["verdict"] for row in rows)
+    return [*lines, "", ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())]
+
+
+def clipped(name: str) -> str:
+    """A name of at most LONGEST_NAME characters."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def interval(row: dict[str, str]) -> str:
+    """Estimate and interval of a row, a dash where it was not measured."""
+    if not row["estimate"]:
+        return "-"
+    estimate = short_number(float(row["estimate"]))
+    if not row["ci_low"]:
+        return estimate
+    return f"{estimate} [{short_number(float(row['ci_low']))}, {short_number(float(row['ci_high']))}]"
