@@ -136,7 +136,7 @@ WITHOUT_ANSWER = {"problem_id": "d", "problem": "1 + 1", "answers": "2"}
     [
         (
             [ROWS[0], WITHOUT_ANSWER],
-            r"line 2: no column 'answer'; did you mean 'answers'\? \(set problems.given.columns",
+            r"line 2: no column 'answer' \(did you mean 'answers'\?\) \(set problems.given.columns",
         ),
         ([{"problem": "1 + 1", "answer": "2"}], "no column 'problem_id'.*columns.problem_id; null numbers the rows"),
         ([ROWS[0], ROWS[1], ROWS[0]], r"line 3: problem_id 'a' is that of .*line 1 too; .*deduplicate"),
@@ -172,7 +172,7 @@ def test_bad_files(tmp_path, grader):
     (tmp_path / "broken.parquet").write_text("no Parquet")
     refuse({"datasets": {"path": str(tmp_path / "broken.parquet")}}, "cannot read .*broken.parquet: ")
     DatasetDict({"test": Dataset.from_list(ROWS[:1])}).save_to_disk(tmp_path / "saved")
-    refuse({"datasets": {"path": str(tmp_path / "saved"), "split": "tset"}}, "no split 'tset'; did you mean 'test'")
+    refuse({"datasets": {"path": str(tmp_path / "saved"), "split": "tset"}}, r"no split 'tset' \(did you mean 'test'")
     everything = frozenset(row["problem"] for row in ROWS)
     refuse(jsonl(tmp_path, ROWS), "problems.given: no problem is left; `exclude` holds them all", everything)
 
@@ -180,13 +180,13 @@ def test_bad_files(tmp_path, grader):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "chain_sums"}, "reasoning_gym.task: reasoning-gym has no 'chain_sums'; did you mean 'chain_sum'?"),
-        ({"parameters": {"min_term": 2}}, "parameters: chain_sum has no 'min_term'; did you mean 'min_terms'?"),
+        ({"task": "chain_sums"}, "reasoning_gym.task: reasoning-gym has no 'chain_sums' (did you mean 'chain_sum'?)"),
+        ({"parameters": {"min_term": 2}}, "parameters: chain_sum has no 'min_term' (did you mean 'min_terms'?)"),
         ({"parameters": {"size": 9}}, "parameters: chain_sum has no 'size'"),
         ({"parameters": {"min_terms": 9}}, "parameters: chain_sum refuses them: max_terms must be >= min_terms"),
-        ({"where": {"expresion": ".*"}}, "no column 'expresion'; did you mean 'expression'?"),
+        ({"where": {"expresion": ".*"}}, "no column 'expresion' (did you mean 'expression'?)"),
         ({"where": {"expression": "["}}, "where.expression: '[' is no regular expression"),
-        ({"problem_from": "expresion"}, "no column 'expresion'; did you mean 'expression'?"),
+        ({"problem_from": "expresion"}, "no column 'expresion' (did you mean 'expression'?)"),
         ({"where": {"expression": "1 [+] 1"}}, "found 1 of 3 problems in 3000 tries; make size smaller"),
     ],
 )

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from tokenshift.errors import StudyError
+from tokenshift.errors import StudyError, nearest
 from tokenshift.schemas import PROBLEMS
-from tokenshift.sources import Row, closest, source_rows, text
+from tokenshift.sources import Row, source_rows, text
 from tokenshift.verification import Grader
 
 # A generator that gives fewer usable problems than one in so many tries has run dry.
@@ -98,11 +98,11 @@ def _generator(task: str, parameters: dict[str, Any], seed: int, size: int, sett
     from reasoning_gym.factory import DATASETS, create_dataset
 
     if task not in DATASETS:
-        raise StudyError(f"{setting}.task: reasoning-gym has no '{task}'{closest(task, DATASETS)}")
+        raise StudyError(f"{setting}.task: reasoning-gym has no '{task}'{nearest(task, sorted(DATASETS))}")
     known = {field.name for field in dataclasses.fields(DATASETS[task][1])} - {"seed", "size"}
     for parameter in parameters:
         if parameter not in known:
-            raise StudyError(f"{setting}.parameters: {task} has no '{parameter}'{closest(parameter, known)}")
+            raise StudyError(f"{setting}.parameters: {task} has no '{parameter}'{nearest(parameter, sorted(known))}")
     try:
         return create_dataset(task, **parameters, seed=seed, size=size)
     except (AssertionError, TypeError, ValueError) as error:

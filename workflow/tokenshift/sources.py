@@ -1,12 +1,11 @@
 """Rows of the files and data sets that a study is given, each with words for where it stands."""
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenshift.errors import StudyError
+from tokenshift.errors import StudyError, nearest
 
 # What `datasets` calls the formats of single files.
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -17,13 +16,6 @@ class Row(NamedTuple):
 
     where: str
     fields: dict[str, Any]
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean X?' with the nearest of `known`, or what there is."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; there is: {', '.join(known)}"
 
 
 def source_rows(entry: dict[str, Any], where: str) -> Iterator[Row]:
@@ -74,7 +66,7 @@ def _load(path: str, name: str | None, split: str, revision: str | None) -> Iter
     if (local / "dataset_dict.json").is_file():
         splits = datasets.load_from_disk(path)
         if split not in splits:
-            raise ValueError(f"no split '{split}'{closest(split, splits)}")
+            raise ValueError(f"no split '{split}'{nearest(split, splits)}")
         return splits[split]
     if (local / "dataset_info.json").is_file():
         return datasets.load_from_disk(path)
@@ -92,7 +84,7 @@ def text(row: Row, column: str, kind: str, setting: str) -> str:
     """
     where, fields = row.where, row.fields
     if column not in fields:
-        raise StudyError(f"{where}: no column '{column}'{closest(column, fields)} (set {setting})")
+        raise StudyError(f"{where}: no column '{column}'{nearest(column, fields)} (set {setting})")
     value = fields[column]
     if isinstance(value, bool) or not isinstance(value, str | int | float | None):
         raise StudyError(f"{where}: the {kind} in column '{column}' is neither text nor a number")

@@ -8,9 +8,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tokenshift.config.references import nearest
 from tokenshift.config.study import Study
-from tokenshift.errors import StudyError
+from tokenshift.errors import StudyError, nearest
 
 STUDIES = Path("config/studies")
 

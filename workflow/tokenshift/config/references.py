@@ -1,20 +1,12 @@
 """Checks across the sections of a study: every name that one section uses exists in another, and no cycle."""
 
-import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tokenshift.errors import nearest
+
 if TYPE_CHECKING:
     from tokenshift.config.study import Study
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """' (did you mean X?)' with the nearest of `known`, or the list of what there is."""
-    known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    if close:
-        return f" (did you mean '{close[0]}'?)"
-    return f" (there is: {', '.join(known)})" if known else " (there is none)"
 
 
 def check_references(study: "Study") -> None:
