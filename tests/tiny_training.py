@@ -13,6 +13,7 @@ PAD, EOS = 0, 1
 OPTIMISATION = {
     "learning_rate": 1e-2,
     "weight_decay": 0.1,
+    "adam_beta2": 0.999,
     "gradient_clip": 0.5,
     "zero_stage": 0,
     "precision": "float32",

@@ -146,6 +146,7 @@ class Optimisation(Section):
     """The optimiser (AdamW) and how DeepSpeed runs it."""
 
     learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    adam_beta2: float = Field(0.999, gt=0, lt=1, description="AdamW's decay of the squared gradient's average.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
     zero_stage: Literal[0, 1, 2, 3] = Field(0, description="DeepSpeed ZeRO stage.")
@@ -164,6 +165,7 @@ class SupervisedOptimisation(Optimisation):
 class Pretrain(SupervisedOptimisation):
     """Train a character-level causal LM from scratch, on prompts and solutions, one-cycle learning rate."""
 
+    adam_beta2: float = Field(0.95, gt=0, lt=1, description="AdamW's decay of the squared gradient's average.")
     architecture: Architecture = Field(Architecture(), description="Size of the model.")
 
 

@@ -54,13 +54,16 @@ def initialise(
 ) -> "DeepSpeedEngine":
     """Engine that trains `model` with torch's AdamW, in the world joined before.
 
-    `settings` holds learning_rate, weight_decay, gradient_clip (largest gradient norm), zero_stage (0 to 3) and
+    `settings` holds learning_rate, adam_beta2, weight_decay, gradient_clip (largest gradient norm), zero_stage (0 to 3) and
     precision ("float32" or "bfloat16"); `schedule` makes the learning-rate scheduler, which steps with the optimiser.
     """
     import deepspeed
 
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
+        model.parameters(),
+        lr=settings["learning_rate"],
+        betas=(0.9, settings["adam_beta2"]),
+        weight_decay=settings["weight_decay"],
     )
     engine, *_ = deepspeed.initialize(
         model=model,
