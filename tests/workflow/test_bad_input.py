@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT, Checkout
+from checkouts import ROOT, Checkout
 from tiny_models import tiny_policy
 
 TINY = yaml.safe_load((ROOT / "tests/workflow/tiny.yaml").read_text())

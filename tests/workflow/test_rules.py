@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT
+from checkouts import ROOT
 
 SCRIPTS = ROOT / "workflow/scripts"
 LIGHT = sorted(

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from conftest import Checkout, copy_project
+from checkouts import Checkout, copy_project
 from tokenshift.config import load_study
 
 pytestmark = pytest.mark.study

@@ -26,13 +26,10 @@ SCRIPTS = ROOT / "workflow/scripts"
 # The library is importable in every environment; without conda, `python` is the one that runs Snakemake.
 # One thread for the linear algebra and the tables unless a script asks for more: the same bytes on any machine.
 PREFIX = f"export PYTHONPATH={ROOT / 'workflow'} OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1"
-PREFIX += " PYTHONHASHSEED=0 TOKENIZERS_PARALLELISM=false; "
+PREFIX += f" PYTHONHASHSEED=0 TOKENIZERS_PARALLELISM=false SCRIPTS={SCRIPTS}; "
 if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
     PREFIX += f"export PATH={Path(sys.executable).parent}:$PATH; "
 shell.prefix(PREFIX)
-
-# What a script says on stderr goes to its log and to the terminal.
-LOGGED = " 2> >(tee {log} >&2)"
 
 
 class Spec(dict):

@@ -1,12 +1,6 @@
 """Responses decoded with both policies of a pair; all thresholds of a sweep in one job."""
 
 
-def primary_scores(wildcards):
-    """Scores along the primary policy's own responses: the sweep's thresholds are quantiles of their JS."""
-    trajectory = {"forward": "base", "reverse": "tuned"}[wildcards.direction]
-    return f"{RESULTS}/scores/{wildcards.pair}/{wildcards.problem_set}/{trajectory}.parquet"
-
-
 rule cross_samples_js:
     input:
         unpack(pair_models),
@@ -37,9 +31,9 @@ rule cross_samples_js:
     message:
         "Cross-sampling {wildcards.pair} {wildcards.direction} by JS on {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/cross_sample_js.py --spec {params.spec:q}"
+        "python $SCRIPTS/cross_sample_js.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --problems {input.problems} --scores {input.scores} --threads {threads} --output {output}" + LOGGED
+        " --problems {input.problems} --scores {input.scores} --threads {threads} --output {output} 2> >(tee {log} >&2)"
 
 
 rule cross_samples_random:
@@ -65,6 +59,6 @@ rule cross_samples_random:
     message:
         "Cross-sampling {wildcards.pair} {wildcards.direction} at random positions on {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/cross_sample_random.py --spec {params.spec:q}"
+        "python $SCRIPTS/cross_sample_random.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --problems {input.problems} --matched {input.matched} --threads {threads} --output {output}" + LOGGED
+        " --problems {input.problems} --matched {input.matched} --threads {threads} --output {output} 2> >(tee {log} >&2)"

@@ -16,10 +16,6 @@ CATEGORIES = {
 }
 
 
-def all_figures():
-    return expand(f"{RESULTS}/figures/{{figure}}.{{form}}", figure=table_names(), form=["pdf", "png", "csv"])
-
-
 for figure in table_names():
 
     rule:
@@ -46,10 +42,10 @@ for figure in table_names():
             mem_mb=2000,
             runtime=10,
         params:
-            script=f"{SCRIPTS}/figures/{figure}.py",
+            figure=figure,
             spec=spec(f"figures/{figure}.py", "analysis", near_zero=STUDY.analysis.near_zero, high=STUDY.analysis.high),
         message:
             f"Figure {figure}"
         shell:
-            "python {params.script} --spec {params.spec:q} --table {input.table} --output-pdf {output.pdf}"
-            " --output-png {output.png} --output-csv {output.csv}" + LOGGED
+            "python $SCRIPTS/figures/{params.figure}.py --spec {params.spec:q} --table {input.table} --output-pdf {output.pdf}"
+            " --output-png {output.png} --output-csv {output.csv} 2> >(tee {log} >&2)"

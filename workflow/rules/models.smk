@@ -22,7 +22,7 @@ rule fetch_model:
     message:
         "Linking model {wildcards.model}"
     shell:
-        "python {SCRIPTS}/fetch_model.py --spec {params.spec:q} --output $(dirname {output})" + LOGGED
+        "python $SCRIPTS/fetch_model.py --spec {params.spec:q} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule pretrain:
@@ -49,8 +49,8 @@ rule pretrain:
     message:
         "Pretraining {wildcards.model}"
     shell:
-        "python {SCRIPTS}/pretrain.py --spec {params.spec:q} --corpus {input.corpus} --threads {threads}"
-        " --output $(dirname {output})" + LOGGED
+        "python $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus} --threads {threads}"
+        " --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule sft:
@@ -78,8 +78,8 @@ rule sft:
     message:
         "Fine-tuning {wildcards.model} on solutions"
     shell:
-        "python {SCRIPTS}/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
-        " --threads {threads} --output $(dirname {output})" + LOGGED
+        "python $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
+        " --threads {threads} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule rl:
@@ -107,8 +107,8 @@ rule rl:
     message:
         "Training {wildcards.model} with verifiable rewards"
     shell:
-        "python {SCRIPTS}/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
-        " --threads {threads} --output $(dirname {output})" + LOGGED
+        "python $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
+        " --threads {threads} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule vocabulary:
@@ -128,6 +128,6 @@ rule vocabulary:
     message:
         "Checking that both models of {wildcards.pair} share one vocabulary"
     shell:
-        "python {SCRIPTS}/vocabulary.py --spec {params.spec:q}"
+        "python $SCRIPTS/vocabulary.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --output {output}" + LOGGED
+        " --output {output} 2> >(tee {log} >&2)"

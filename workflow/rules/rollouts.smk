@@ -24,5 +24,5 @@ rule rollouts:
     message:
         "Sampling responses of {wildcards.model} to {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/rollouts.py --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
-        " --threads {threads} --output {output}" + LOGGED
+        "python $SCRIPTS/rollouts.py --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
+        " --threads {threads} --output {output} 2> >(tee {log} >&2)"

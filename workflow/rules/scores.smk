@@ -1,12 +1,6 @@
 """Both models of a pair along fixed responses."""
 
 
-def trajectory_rollouts(wildcards):
-    """Rollouts whose responses are scored: of the pair's tuned or base model."""
-    model = getattr(STUDY.pairs[wildcards.pair], wildcards.trajectory)
-    return f"{RESULTS}/rollouts/{model}/{wildcards.problem_set}.parquet"
-
-
 rule scores:
     input:
         unpack(pair_models),
@@ -30,9 +24,9 @@ rule scores:
     message:
         "Scoring {wildcards.pair} along the {wildcards.trajectory} responses to {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/score.py --spec {params.spec:q}"
+        "python $SCRIPTS/score.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --rollouts {input.rollouts} --threads {threads} --output {output}" + LOGGED
+        " --rollouts {input.rollouts} --threads {threads} --output {output} 2> >(tee {log} >&2)"
 
 
 rule checkpoint_scores:
@@ -63,6 +57,6 @@ rule checkpoint_scores:
     message:
         "Scoring the checkpoints of {wildcards.pair} along its tuned responses to {wildcards.problem_set}"
     shell:
-        "python {SCRIPTS}/checkpoint_scores.py --spec {params.spec:q}"
+        "python $SCRIPTS/checkpoint_scores.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --rollouts {input.rollouts} --threads {threads} --output {output}" + LOGGED
+        " --rollouts {input.rollouts} --threads {threads} --output {output} 2> >(tee {log} >&2)"

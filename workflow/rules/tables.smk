@@ -1,86 +1,5 @@
 """What the scores, cross-samples and rollouts say, with intervals; one CSV per table."""
 
-SCORE_TABLES = [
-    "sparsity",
-    "position_profile",
-    "entropy_by_js",
-    "top_k_overlap",
-    "rank_reordering",
-    "low_probability",
-    "mass_reallocation",
-]
-
-
-def all_scores():
-    return expand(
-        f"{RESULTS}/scores/{{pair}}/{{problem_set}}/{{trajectory}}.parquet",
-        pair=STUDY.pairs,
-        problem_set=STUDY.evaluation.sets,
-        trajectory=STUDY.scoring.trajectories,
-    )
-
-
-def all_checkpoint_scores():
-    """Of the pairs whose tuned model was trained here and kept checkpoints."""
-    return expand(
-        f"{RESULTS}/checkpoint_scores/{{pair}}/{{problem_set}}.parquet",
-        pair=[name for name, pair in STUDY.pairs.items() if STUDY.checkpoint_steps(pair.tuned)],
-        problem_set=STUDY.evaluation.sets,
-    )
-
-
-def all_cross_samples():
-    return expand(
-        f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-{{criterion}}.parquet",
-        pair=STUDY.cross_sampling.pairs,
-        problem_set=STUDY.evaluation.sets,
-        direction=STUDY.cross_sampling.directions,
-        criterion=["js", "random"] if STUDY.cross_sampling.random_control else ["js"],
-    )
-
-
-def all_rollouts():
-    return expand(
-        f"{RESULTS}/rollouts/{{model}}/{{problem_set}}.parquet",
-        model=evaluated_models(),
-        problem_set=STUDY.evaluation.sets,
-    )
-
-
-def all_vocabularies():
-    return expand(f"{RESULTS}/vocabularies/{{pair}}.parquet", pair=STUDY.pairs)
-
-
-def table_names():
-    """Tables that this study has data for."""
-    names = [*SCORE_TABLES, "token_identity", "training"]
-    names += ["evolution"] if all_checkpoint_scores() else []
-    names += ["cross_sampling"] if all_cross_samples() else []
-    return [*names, "claims"]
-
-
-def all_tables():
-    return expand(f"{RESULTS}/tables/{{table}}.csv", table=table_names())
-
-
-def training_groups():
-    """Trained and base models by declared name and seed, for the comparison over seeds."""
-    groups, base_of = {}, {}
-    for model in evaluated_models():
-        group = STUDY.group(model)
-        groups.setdefault(group, {})[str(STUDY.models[model].seeds[0])] = model
-        if STUDY.models[model].from_:
-            base_of[group] = STUDY.group(STUDY.models[model].from_)
-    for pair in STUDY.pairs.values():
-        base_of.setdefault(STUDY.group(pair.tuned), STUDY.group(pair.base))
-    return {
-        "groups": groups,
-        "base_of": base_of,
-        "baseline": STUDY.training.baseline if STUDY.training else None,
-        "compared": STUDY.training.models if STUDY.training else [],
-    }
-
-
 for table in SCORE_TABLES:
 
     rule:
@@ -100,12 +19,12 @@ for table in SCORE_TABLES:
             mem_mb=4000,
             runtime=30,
         params:
-            script=f"{SCRIPTS}/tables/{table}.py",
+            table=table,
             spec=spec(f"tables/{table}.py", "analysis", analysis=section(STUDY.analysis)),
         message:
             f"Table {table}"
         shell:
-            "python {params.script} --spec {params.spec:q} --scores {input.scores} --output {output}" + LOGGED
+            "python $SCRIPTS/tables/{params.table}.py --spec {params.spec:q} --scores {input.scores} --output {output} 2> >(tee {log} >&2)"
 
 
 rule table_token_identity:
@@ -128,8 +47,8 @@ rule table_token_identity:
     message:
         "Table token_identity"
     shell:
-        "python {SCRIPTS}/tables/token_identity.py --spec {params.spec:q} --scores {input.scores}"
-        " --vocabularies {input.vocabularies} --output {output}" + LOGGED
+        "python $SCRIPTS/tables/token_identity.py --spec {params.spec:q} --scores {input.scores}"
+        " --vocabularies {input.vocabularies} --output {output} 2> >(tee {log} >&2)"
 
 
 rule table_evolution:
@@ -151,8 +70,8 @@ rule table_evolution:
     message:
         "Table evolution"
     shell:
-        "python {SCRIPTS}/tables/evolution.py --spec {params.spec:q} --checkpoint-scores {input.checkpoint_scores}"
-        " --output {output}" + LOGGED
+        "python $SCRIPTS/tables/evolution.py --spec {params.spec:q} --checkpoint-scores {input.checkpoint_scores}"
+        " --output {output} 2> >(tee {log} >&2)"
 
 
 rule table_cross_sampling:
@@ -174,8 +93,8 @@ rule table_cross_sampling:
     message:
         "Table cross_sampling"
     shell:
-        "python {SCRIPTS}/tables/cross_sampling.py --spec {params.spec:q} --cross-samples {input.cross_samples}"
-        " --output {output}" + LOGGED
+        "python $SCRIPTS/tables/cross_sampling.py --spec {params.spec:q} --cross-samples {input.cross_samples}"
+        " --output {output} 2> >(tee {log} >&2)"
 
 
 rule table_training:
@@ -197,8 +116,8 @@ rule table_training:
     message:
         "Table training"
     shell:
-        "python {SCRIPTS}/tables/training.py --spec {params.spec:q} --rollouts {input.rollouts}"
-        " --output {output}" + LOGGED
+        "python $SCRIPTS/tables/training.py --spec {params.spec:q} --rollouts {input.rollouts}"
+        " --output {output} 2> >(tee {log} >&2)"
 
 
 rule table_claims:
@@ -229,6 +148,6 @@ rule table_claims:
     message:
         "Table claims"
     shell:
-        "python {SCRIPTS}/tables/claims.py --spec {params.spec:q} --scores {input.scores}"
+        "python $SCRIPTS/tables/claims.py --spec {params.spec:q} --scores {input.scores}"
         " --checkpoint-scores {input.checkpoint_scores} --cross-samples {input.cross_samples}"
-        " --rollouts {input.rollouts} --output {output}" + LOGGED
+        " --rollouts {input.rollouts} --output {output} 2> >(tee {log} >&2)"

@@ -238,7 +238,7 @@ def weights_help(groups: dict[str, Group], model: str, baseline: str) -> Claim:
             raise NotMeasured
         return over_seeds(minus_baseline(groups[model], groups[baseline]))[:1]
 
-    quantity = f"accuracy, {model} minus {baseline}, mean over paired seeds"
+    quantity = "accuracy, this model minus the baseline, mean over paired seeds"
     return Claim("C15", quantity, "above", 0.0, "0.026 (high-KL), 0.024 (low-KL)", difference)
 
 
@@ -276,7 +276,7 @@ def judge(claim: Claim, pair: str, problem_set: str, evidence: Evidence) -> dict
 def table(
     paths: dict[str, Sequence[Path]], pairs: dict[str, dict], training: dict | None, analysis: dict
 ) -> pl.DataFrame:
-    """Rows of claims.csv: C1 to C14 of every pair that is no other's control, C15 of every compared model.
+    """Rows of claims.csv: C1 to C14 of every pair that is no other's control, C15 of every compared model; by claim.
 
     paths: files by kind (scores, cross_samples, checkpoint_scores, rollouts), any of which may be missing. pairs: each
     with its control, or null. training: as in tables.training, or None.
@@ -296,4 +296,5 @@ def table(
             for problem_set in sets:
                 claim = weights_help(measured.get(problem_set, {}), model, baseline)
                 rows.append(judge(claim, f"{model} vs {baseline}", problem_set, evidence))
+    rows.sort(key=lambda row: int(row["claim"].removeprefix("C")))
     return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.selectors.float().fill_nan(None))

@@ -18,14 +18,14 @@ STATEMENTS = {
     "C3": "shifts are high at the start",
     "C4": "shifts rise at the end",
     "C5": "unchanged tokens are confident",
-    "C6": "confident tokens are overridden too",
-    "C7": "context explains more than identity",
+    "C6": "confident tokens overridden too",
+    "C7": "context beats identity",
     "C8": "the top-2 candidates stay",
     "C9": "reordering within the top 3",
     "C10": "little comes from nowhere",
     "C11": "few tokens suffice for the gain",
     "C12": "without them the gain is lost",
-    "C13": "more than at random positions",
+    "C13": "beats random positions",
     "C14": "high quantiles grow fastest",
     "C15": "divergence weights help",
 }
@@ -40,10 +40,11 @@ def statement(claim: str, quantity: str) -> str:
 
 
 def short_number(value: float) -> str:
-    """Two decimals, two significant digits where that would hide the value, none where it is large."""
-    if abs(value) >= 100:
-        return f"{value:.0f}"
-    return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.2g}"
+    """Two decimals; fewer where the value is large, two significant digits where it is small."""
+    size = abs(value)
+    if size < 0.0995:
+        return f"{value:.2g}"
+    return f"{value:.{2 if size < 10 else 1 if size < 100 else 0}f}"
 
 
 def summary(results: Path) -> str:
@@ -62,28 +63,33 @@ def summary(results: Path) -> str:
 
 
 def claim_lines(rows: list[dict[str, str]]) -> list[str]:
-    """The claims as aligned lines of at most WIDTH characters: what each says, and beside it its rows.
+    """The claims as aligned lines of at most WIDTH characters: what each says, and beside it what was measured of it.
 
-    `rows` are those of claims.csv, each claim's together and every value as text, empty where there is none.
+    `rows` are those of claims.csv, every value as text, empty where there is none.
     """
     if not rows:
         return []
+    rows = sorted(rows, key=claim_key)
     keys = ["pair", "set"] if len({row["set"] for row in rows}) > 1 else ["pair"]
-    cells = [[*(clipped(row[key]) for key in keys), interval(row), row["verdict"]] for row in rows]
+    cells = [[*(clipped(row[key]) for key in keys), measured(row), row["verdict"]] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    measured = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
-    said_width = WIDTH - len("C15  ") - 2 - (sum(widths) + 2 * (len(widths) - 1))
+    beside = iter("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    said_width = WIDTH - len("C15  ") - len("  ") - (sum(widths) + len("  ") * (len(widths) - 1))
     lines = ["Claims of arXiv 2603.22446: estimate [95 % interval over problems] and verdict", ""]
-    beside = iter(measured)
-    for (claim, said), group in groupby(rows, key=lambda row: (row["claim"], statement(row["claim"], row["quantity"]))):
-        group = list(group)
-        paper = f"paper: {group[0]['paper_value']}"
-        left = [line for text in (said, paper) for line in textwrap.wrap(text, said_width)]
-        right = [next(beside) for _ in group]
-        for index, (words, values) in enumerate(zip_longest(left, right, fillvalue="")):
-            lines.append(f"{claim if index == 0 else '':<5}{words:<{said_width}}  {values}".rstrip())
+    for (_, said), same in groupby(rows, key=claim_key):
+        same = list(same)
+        left = [line for text in (said, f"paper: {same[0]['paper_value']}") for line in textwrap.wrap(text, said_width)]
+        right = [next(beside) for _ in same]
+        names = [same[0]["claim"]]
+        for name, words, values in zip_longest(names, left, right, fillvalue=""):
+            lines.append(f"{name:<5}{words:<{said_width}}  {values}".rstrip())
     counts = Counter(row["verdict"] for row in rows)
     return [*lines, "", ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())]
+
+
+def claim_key(row: dict[str, str]) -> tuple[int, str]:
+    """Number of a row's claim, and the claim in words."""
+    return int(row["claim"].removeprefix("C")), statement(row["claim"], row["quantity"])
 
 
 def clipped(name: str) -> str:
@@ -91,7 +97,7 @@ def clipped(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
-def interval(row: dict[str, str]) -> str:
+def measured(row: dict[str, str]) -> str:
     """Estimate and interval of a row, a dash where it was not measured."""
     if not row["estimate"]:
         return "-"

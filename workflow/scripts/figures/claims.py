@@ -1,5 +1,7 @@
 """The verdict on each of the paper's claims, for every pair, with the estimate it rests on."""
 
+import textwrap
+
 import pandas as pd
 
 from tokenshift.command import run
@@ -23,9 +25,9 @@ def main() -> None:
     axis.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
     one_set = drawn["set"].nunique() == 1
     names = [pair if one_set else f"{pair}, {name}" for pair, name in columns]
-    axis.set_xticks([place + 0.5 for place in range(len(columns))], names, rotation=20, ha="left")
+    axis.set_xticks([place + 0.5 for place in range(len(columns))], names, fontsize="small")
     axis.xaxis.tick_top()
-    labels = [f"{claim}  {quantity}" for claim, quantity in rows]
+    labels = [textwrap.fill(f"{claim}  {quantity}", 62) for claim, quantity in rows]
     axis.set_yticks([place + 0.5 for place in range(len(rows))], labels, fontsize="x-small")
     axis.tick_params(length=0)
     axis.grid(visible=False)

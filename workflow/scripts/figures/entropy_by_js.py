@@ -1,11 +1,13 @@
 """Entropy of both policies, and share of positions, in bins of JS."""
 
+import pandas as pd
+
 from tokenshift.command import run
 from tokenshift.figures import colours, dots, figure_parser, legend_above, panels, read_table, save, side_by_side
 
 PANELS = [
-    ("mean_entropy", "base", "mean entropy of the base [nats]", 1),
-    ("mean_entropy", "tuned", "mean entropy of the tuned policy [nats]", 1),
+    ("mean_entropy", "base", "base entropy [nats]", 1),
+    ("mean_entropy", "tuned", "tuned policy's entropy [nats]", 1),
     ("share_of_positions", "base", "positions in the bin [%]", 100),
 ]
 
@@ -13,8 +15,8 @@ PANELS = [
 def main() -> None:
     args = figure_parser(__doc__).parse_args()
     table = read_table(args.table)
-    wanted = {(quantity, policy) for quantity, policy, *_ in PANELS}
-    keep = [key in wanted for key in zip(table["quantity"], table["policy"], strict=True)]
+    wanted = pd.MultiIndex.from_tuples([(quantity, policy) for quantity, policy, *_ in PANELS])
+    keep = pd.MultiIndex.from_frame(table[["quantity", "policy"]]).isin(wanted)
     drawn = table[keep & (table["trajectory"] == "tuned")]
     sets, colour = sorted(drawn["set"].unique()), colours(drawn["pair"])
     lows = sorted(drawn["js_low"].unique())

@@ -4,8 +4,8 @@ from tokenshift.command import run
 from tokenshift.figures import colours, dots, figure_parser, legend_above, panels, read_table, save, side_by_side
 
 DIRECTIONS = {
-    "base_of_tuned_top1": "base probability of the tuned top-1",
-    "tuned_of_base_top1": "tuned probability of the base top-1",
+    "base_of_tuned_top1": "base probability of tuned top-1",
+    "tuned_of_base_top1": "tuned probability of base top-1",
 }
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     sets, colour = sorted(drawn["set"].unique()), colours(drawn["pair"])
     bounds = sorted(drawn["probability_below"].unique())
     shown = [(direction, where) for direction in DIRECTIONS for where in positions]
-    figure, axes = panels(sets, len(shown), share_y=False, width=0.8)
+    figure, axes = panels(sets, len(shown), share_y=False, width=0.9)
     for name, row in zip(sets, axes, strict=True):
         for (direction, where), axis in zip(shown, row, strict=True):
             rows = drawn[(drawn["set"] == name) & (drawn["direction"] == direction) & (drawn["positions"] == where)]

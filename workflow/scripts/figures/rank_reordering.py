@@ -4,8 +4,8 @@ from tokenshift.command import run
 from tokenshift.figures import colours, dots, figure_parser, legend_above, panels, read_table, save, side_by_side
 
 DIRECTIONS = {
-    "base_rank_of_tuned_top1": "tuned top-1 within the base's top",
-    "tuned_rank_of_base_top1": "base top-1 within the tuned policy's top",
+    "base_rank_of_tuned_top1": "k: tuned top-1 in base top-k",
+    "tuned_rank_of_base_top1": "k: base top-1 in tuned top-k",
 }
 
 

@@ -5,8 +5,8 @@ from tokenshift.figures import GREY, dots, figure_parser, legend_above, panels, 
 
 PANELS = {
     "accuracy": "accuracy [%]",
-    "accuracy_minus_base": "gain over the base [points]",
-    "accuracy_minus_baseline": "gain over the baseline [points]",
+    "accuracy_minus_base": "gain over base [points]",
+    "accuracy_minus_baseline": "gain over baseline [points]",
 }
 
 

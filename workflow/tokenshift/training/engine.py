@@ -54,8 +54,9 @@ def initialise(
 ) -> "DeepSpeedEngine":
     """Engine that trains `model` with torch's AdamW, in the world joined before.
 
-    `settings` holds learning_rate, adam_beta2, weight_decay, gradient_clip (largest gradient norm), zero_stage (0 to 3) and
-    precision ("float32" or "bfloat16"); `schedule` makes the learning-rate scheduler, which steps with the optimiser.
+    `settings` holds learning_rate, adam_beta2, weight_decay, gradient_clip (largest gradient norm), zero_stage (0 to
+    3) and precision ("float32" or "bfloat16"); `schedule` makes the learning-rate scheduler, which steps with the
+    optimiser.
     """
     import deepspeed
 

@@ -1,0 +1,97 @@
+"""Which files each stage of this study makes and takes."""
+
+SCORE_TABLES = [
+    "sparsity",
+    "position_profile",
+    "entropy_by_js",
+    "top_k_overlap",
+    "rank_reordering",
+    "low_probability",
+    "mass_reallocation",
+]
+
+
+def trajectory_rollouts(wildcards):
+    """Rollouts whose responses are scored: of the pair's tuned or base model."""
+    model = getattr(STUDY.pairs[wildcards.pair], wildcards.trajectory)
+    return f"{RESULTS}/rollouts/{model}/{wildcards.problem_set}.parquet"
+
+
+def primary_scores(wildcards):
+    """Scores along the primary policy's own responses: the sweep's thresholds are quantiles of their JS."""
+    trajectory = {"forward": "base", "reverse": "tuned"}[wildcards.direction]
+    return f"{RESULTS}/scores/{wildcards.pair}/{wildcards.problem_set}/{trajectory}.parquet"
+
+
+def all_scores():
+    return expand(
+        f"{RESULTS}/scores/{{pair}}/{{problem_set}}/{{trajectory}}.parquet",
+        pair=STUDY.pairs,
+        problem_set=STUDY.evaluation.sets,
+        trajectory=STUDY.scoring.trajectories,
+    )
+
+
+def all_checkpoint_scores():
+    """Of the pairs whose tuned model was trained here and kept checkpoints."""
+    return expand(
+        f"{RESULTS}/checkpoint_scores/{{pair}}/{{problem_set}}.parquet",
+        pair=[name for name, pair in STUDY.pairs.items() if STUDY.checkpoint_steps(pair.tuned)],
+        problem_set=STUDY.evaluation.sets,
+    )
+
+
+def all_cross_samples():
+    return expand(
+        f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-{{criterion}}.parquet",
+        pair=STUDY.cross_sampling.pairs,
+        problem_set=STUDY.evaluation.sets,
+        direction=STUDY.cross_sampling.directions,
+        criterion=["js", "random"] if STUDY.cross_sampling.random_control else ["js"],
+    )
+
+
+def all_rollouts():
+    return expand(
+        f"{RESULTS}/rollouts/{{model}}/{{problem_set}}.parquet",
+        model=evaluated_models(),
+        problem_set=STUDY.evaluation.sets,
+    )
+
+
+def all_vocabularies():
+    return expand(f"{RESULTS}/vocabularies/{{pair}}.parquet", pair=STUDY.pairs)
+
+
+def table_names():
+    """Tables that this study has data for."""
+    names = [*SCORE_TABLES, "token_identity", "training"]
+    names += ["evolution"] if all_checkpoint_scores() else []
+    names += ["cross_sampling"] if all_cross_samples() else []
+    return [*names, "claims"]
+
+
+def all_tables():
+    return expand(f"{RESULTS}/tables/{{table}}.csv", table=table_names())
+
+
+def training_groups():
+    """Trained and base models by declared name and seed, for the comparison over seeds."""
+    groups, base_of = {}, {}
+    for model in evaluated_models():
+        group = STUDY.group(model)
+        groups.setdefault(group, {})[str(STUDY.models[model].seeds[0])] = model
+        if STUDY.models[model].from_:
+            base_of[group] = STUDY.group(STUDY.models[model].from_)
+    for pair in STUDY.pairs.values():
+        base_of.setdefault(STUDY.group(pair.tuned), STUDY.group(pair.base))
+    return {
+        "groups": groups,
+        "base_of": base_of,
+        "baseline": STUDY.training.baseline if STUDY.training else None,
+        "compared": STUDY.training.models if STUDY.training else [],
+    }
+
+
+def all_figures():
+    return expand(f"{RESULTS}/figures/{{figure}}.{{form}}", figure=table_names(), form=["pdf", "png", "csv"])
