@@ -1,75 +1,204 @@
+"""Every figure from made-up tables: what is drawn, that it is reproducible, and that gaps do no harm."""
+
+import importlib.util
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
-import pandas as pd
+import matplotlib.style
+import numpy as np
+import polars as pl
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
-from tokenshift.figures import colours
+from figure_tables import PAIRS, SPEC, TABLES, cross_sampling
+from tokenshift.artifacts import write_csv
+from tokenshift.errors import StudyError
+from tokenshift.figures import arrange, house_style, pair_looks, read_table
 
-SCRIPTS = Path(__file__).parents[1] / "workflow/scripts/figures"
-INTERVAL = {"estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n_problems": 8, "n_tokens": 100}
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "workflow" / "scripts" / "figures"
+FORMS = ("pdf", "png", "csv")
+VALUES = ["estimate", "ci_low", "ci_high"]
+
+pytestmark = pytest.mark.filterwarnings("error")
 
 
-def draw(folder: Path, figure: str, table: pd.DataFrame) -> subprocess.CompletedProcess:
-    folder.mkdir(exist_ok=True)
-    table.to_csv(folder / "table.csv", index=False)
-    outputs = [f"--output-{form}={folder / f'figure.{form}'}" for form in ("pdf", "png", "csv")]
-    command = [sys.executable, SCRIPTS / f"{figure}.py", "--spec", '{"near_zero": 0.01, "high": 0.1}']
-    return subprocess.run(
-        [*command, "--table", folder / "table.csv", *outputs], capture_output=True, text=True, check=False
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"figure_{name}", FIGURES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arguments(folder: Path, table: pl.DataFrame, spec: dict = SPEC) -> list[str]:
+    write_csv(folder / "table.csv", table)
+    outputs = [argument for form in FORMS for argument in (f"--output-{form}", str(folder / f"figure.{form}"))]
+    return ["--spec", json.dumps(spec), "--table", str(folder / "table.csv"), *outputs]
+
+
+def make(name: str, folder: Path, table: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, spec: dict = SPEC) -> None:
+    """Run a figure's script in this process."""
+    monkeypatch.setattr(sys, "argv", [name, *arguments(folder, table, spec)])
+    script(name).main()
+
+
+def drawn_figure(name: str, table: pl.DataFrame, spec: dict = SPEC) -> Figure:
+    module = script(name)
+    with matplotlib.style.context(["default", house_style()]):
+        return module.draw(module.select(table, spec), spec)
+
+
+def test_every_script_has_a_made_up_table():
+    assert TABLES.keys() == {file.stem for file in FIGURES.glob("*.py")}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_figure_in_all_forms_with_the_rows_it_draws(name, tmp_path, monkeypatch):
+    table = TABLES[name](["heldout"])
+    make(name, tmp_path, table, monkeypatch)
+    pdf, png = ((tmp_path / f"figure.{form}").read_bytes() for form in ("pdf", "png"))
+    assert b"/FontFile2" in pdf
+    assert b"CreationDate" not in pdf
+    assert png.startswith(b"\x89PNG")
+    assert b"Software" not in png
+    given, drawn = (read_table(tmp_path / file) for file in ("table.csv", "figure.csv"))
+    assert drawn.columns == given.columns
+    assert 0 < len(drawn) <= len(given)
+    assert drawn.join(given, on=given.columns, how="anti", nulls_equal=True).is_empty()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_several_sets_without_estimates(name, tmp_path):
+    table = TABLES[name](["aime24", "aime25"])
+    unmeasured = {"verdict": pl.lit("not measured")} if name == "claims" else {}
+    missing = pl.lit(None, pl.Float64)
+    table = table.with_columns(**dict.fromkeys(VALUES, missing), **unmeasured)
+    write_csv(tmp_path / "table.csv", table)
+    figure = drawn_figure(name, read_table(tmp_path / "table.csv"))
+    figure.draw_without_rendering()
+    assert figure.axes
+
+
+@pytest.mark.parametrize("name", ["sparsity", "token_identity", "cross_sampling", "claims"])
+def test_estimates_without_or_outside_their_intervals(name, tmp_path, monkeypatch):
+    table = TABLES[name](["heldout"])
+    half = pl.int_range(pl.len()) % 2 == 0
+    table = table.with_columns(
+        ci_low=pl.when(half).then(pl.col("estimate") + 0.1), ci_high=pl.when(half).then(pl.col("estimate") + 0.2)
     )
+    make(name, tmp_path, table, monkeypatch)
 
 
-def sweep() -> pd.DataFrame:
-    """A cross-sampling table of one pair: two directions, two criteria, four budgets."""
-    thresholds = [float("inf"), 0.2, 0.1, -float("inf")]
-    return pd.DataFrame(
-        [
-            {"pair": "dapo", "set": "heldout", "direction": direction, "criterion": criterion, "budget": budget}
-            | {"threshold": threshold, "quantity": quantity, **INTERVAL, "estimate": 0.1 * budget + 0.4}
-            for direction in ("forward", "reverse")
-            for criterion in ("js", "random")
-            for budget, threshold in enumerate(thresholds)
-            for quantity in ("accuracy", "effective_share", "length")
-        ]
-    )
-
-
-def test_the_same_table_gives_the_same_bytes_and_the_rows_drawn(tmp_path):
-    for name in ("first", "second"):
-        assert draw(tmp_path / name, "cross_sampling", sweep()).returncode == 0
-    for form in ("pdf", "png", "csv"):
-        assert (tmp_path / "first" / f"figure.{form}").read_bytes() == (
-            tmp_path / "second" / f"figure.{form}"
-        ).read_bytes()
-    drawn = pd.read_csv(tmp_path / "first" / "figure.csv")
-    assert set(drawn["quantity"]) == {"accuracy"}
-    assert len(drawn) == 2 * 2 * 4
-    assert "effective_share" in drawn
-
-
-def test_missing_estimates_are_left_out(tmp_path):
-    table = pd.DataFrame(
-        [
-            {"pair": pair, "set": "heldout", "trajectory": "tuned", "positions": positions, "k": k, **INTERVAL}
-            for pair in ("dapo", "sft")
-            for positions in ("all", "high_js")
-            for k in (1, 2)
-        ]
-    )
-    table.loc[table["positions"] == "high_js", ["estimate", "ci_low", "ci_high"]] = None
-    assert draw(tmp_path, "top_k_overlap", table).returncode == 0
-
-
-def test_a_table_without_rows_is_refused(tmp_path):
-    result = draw(tmp_path, "cross_sampling", sweep().head(0))
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.strip().endswith("table.csv has no rows to draw")
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_without_rows_is_refused_in_one_line(name, tmp_path, monkeypatch):
+    with pytest.raises(StudyError, match=r"table\.csv holds no estimates.*delete it") as raised:
+        make(name, tmp_path, TABLES[name](["heldout"]).clear(), monkeypatch)
+    assert "\n" not in str(raised.value)
     assert not (tmp_path / "figure.pdf").exists()
 
 
-@pytest.mark.parametrize("names", [["sft", "dapo", "grpo"], ["grpo", "sft", "dapo", "dapo"]])
-def test_a_pair_keeps_its_colour(names):
-    assert colours(names) == colours(["dapo", "grpo", "sft"])
+def test_other_bad_input_is_refused(tmp_path, monkeypatch):
+    table = TABLES["sparsity"](["heldout"])
+    with pytest.raises(StudyError, match="--spec lacks high, pairs"):
+        make("sparsity", tmp_path, table, monkeypatch, {"near_zero": 0.01, "low_entropy": 0.5})
+    with pytest.raises(StudyError, match="no row of it belongs in this figure"):
+        make("sparsity", tmp_path, table.filter(quantity="mean"), monkeypatch)
+    (tmp_path / "table.csv").write_text("")
+    with pytest.raises(StudyError, match="holds no estimates"):
+        read_table(tmp_path / "table.csv")
+
+
+def test_the_same_table_gives_the_same_bytes_in_another_process(tmp_path, monkeypatch):
+    first, second = tmp_path / "first", tmp_path / "second"
+    table = TABLES["token_identity"](["heldout"])
+    make("token_identity", first, table, monkeypatch)
+    environment = {**os.environ, "PYTHONHASHSEED": "12345", "MPLBACKEND": "svg", "SOURCE_DATE_EPOCH": "7"}
+    command = [sys.executable, FIGURES / "token_identity.py", *arguments(second, table)]
+    subprocess.run(command, env=environment, check=True)
+    for form in FORMS:
+        assert (first / f"figure.{form}").read_bytes() == (second / f"figure.{form}").read_bytes()
+
+
+def test_a_pair_keeps_its_colour_whatever_else_is_drawn():
+    assert len({look.colour for look in pair_looks(f"p{i}" for i in range(14)).values()}) == 14
+    looks = pair_looks(PAIRS)
+    figure = drawn_figure("cross_sampling", cross_sampling(["heldout"], pairs=("sft",)))
+    lines = [line for line in figure.axes[0].lines if line.get_marker() == looks["sft"].marker]
+    assert looks["sft"].colour in [to_rgb(line.get_color()) for line in lines]
+    of_sparsity = [
+        to_rgb(line.get_color()) for line in drawn_figure("sparsity", TABLES["sparsity"](["a"])).axes[0].lines
+    ]
+    assert {look.colour for look in looks.values()} <= set(of_sparsity)
+
+
+def test_the_curves_are_the_table_s_numbers():
+    table = TABLES["sparsity"](["heldout"])
+    rows = table.filter(pair="grpo", trajectory="tuned", divergence="js", quantity="share_below")
+    lines = drawn_figure("sparsity", table).axes[0].lines
+    curves = [line for line in lines if len(line.get_xdata()) == len(rows)]
+    assert any(
+        np.array_equal(line.get_xdata(), rows["threshold"]) and np.array_equal(line.get_ydata(), rows["estimate"])
+        for line in curves
+    )
+    assert sorted({line.get_xdata()[0] for line in lines} - {rows["threshold"][0]}) == [SPEC["near_zero"], SPEC["high"]]
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_cross_sampling_joins_accuracy_to_effective_share_and_names_both_ends(direction):
+    table = cross_sampling(["heldout"]).sample(fraction=1, shuffle=True, seed=1)
+    rows = table.filter(direction=direction, criterion="js").sort("budget")
+    shares, accuracies = (rows.filter(quantity=quantity)["estimate"] for quantity in ("effective_share", "accuracy"))
+    axes = drawn_figure("cross_sampling", table).axes[["forward", "reverse"].index(direction)]
+    curves = [line for line in axes.lines if len(line.get_xdata()) == len(shares)]
+    assert any(
+        np.allclose(line.get_xdata(), 100 * shares) and np.allclose(line.get_ydata(), accuracies) for line in curves
+    )
+    primary, intervention = ("base", "tuned") if direction == "forward" else ("tuned", "base")
+    labels = {text.get_text() for text in axes.texts}
+    assert labels == {f"{primary} alone, {accuracies[0]:.2f}", f"{intervention} alone, {accuracies[-1]:.2f}"}
+
+
+def test_nothing_is_cut_off_that_was_drawn_near_zero():
+    axes = drawn_figure("low_probability", TABLES["low_probability"](["heldout"])).axes
+    highest = TABLES["low_probability"](["heldout"]).filter(trajectory="tuned")["ci_high"].max()
+    assert all(panel.get_ylim()[0] < 0 < highest < panel.get_ylim()[1] for panel in axes)
+
+
+def test_claims_shows_every_row():
+    table = TABLES["claims"](["heldout"])
+    figure = drawn_figure("claims", table)
+    assert len(figure.axes[0].patches) == len(table)
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert {"C1", "C15", "dapo", "dapo-low-kl\nvs dapo", "0.91", "[0.81, 1.00]", "> 0.8"} <= set(shown)
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        ("\n", "↵"),
+        (" the", "␣the"),
+        ("中", "\\u4e2d"),
+        (None, "id 7"),
+        ("", "id 7"),
+        ("abcdefghijklmnop", "abcdefghijk…"),
+    ],
+)
+def test_tokens_are_visible(token, shown):
+    glyphs = set(map(ord, "abcdefghijklmnopqrstuvwxyz↵␣⇥"))
+    assert script("token_identity").visible(token, 7, glyphs) == shown
+
+
+def test_tokens_survive_the_table(tmp_path):
+    table = TABLES["token_identity"](["heldout"])
+    write_csv(tmp_path / "table.csv", table)
+    assert read_table(tmp_path / "table.csv")["token"].to_list() == table["token"].to_list()
+
+
+def test_arrange_sorts_by_the_given_order_and_leaves_out_the_rest():
+    table = pl.DataFrame({"key": ["a", "b", "c", "b"], "n": [1, 2, 3, 0]})
+    assert arrange(table, "key", "n", key=["c", "b"]).rows() == [("c", 3), ("b", 0), ("b", 2)]

@@ -1,39 +1,83 @@
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
-from tokenshift.summary import WIDTH, summary
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-ROW = {
-    "claim": "C1",
-    "pair": "dapo",
-    "set": "heldout",
-    "quantity": "share of positions with JS below 0.01",
-    "estimate": "0.8912",
-    "ci_low": "0.88",
-    "ci_high": "0.9",
-    "paper_value": "0.83 (DAPO), 0.98 (SimpleRL)",
-    "verdict": "supports",
-}
-UNMEASURED = {**ROW, "claim": "C14", "estimate": "", "ci_low": "", "ci_high": "", "verdict": "not measured"}
+from figure_tables import claims
+from tokenshift.artifacts import write_csv
+from tokenshift.summary import LONGEST_NAME, STATEMENTS, WIDTH, claim_lines, short_number, statement, summary
 
 
-def write_claims(folder, rows):
-    (folder / "tables").mkdir()
-    with open(folder / "tables" / "claims.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ROW)
-        writer.writeheader()
-        writer.writerows(rows)
+def claim_rows(sets: list[str], **changed: str) -> list[dict[str, str]]:
+    """Rows as the CSV module reads them."""
+    rows = claims(sets).rows(named=True)
+    return [{key: "" if value is None else str(value) for key, value in (row | changed).items()} for row in rows]
 
 
-def test_claims_with_estimates_and_verdicts_fit_a_terminal(tmp_path):
-    write_claims(tmp_path, [ROW, {**ROW, "pair": "a-pair-with-a-very-long-name-indeed"}, UNMEASURED])
-    text = summary(tmp_path)
-    line = next(line for line in text.splitlines() if line.startswith("C1 "))
-    assert "dapo" in line
-    assert "0.89 [0.88, 0.90]" in line
-    assert line.endswith("supports")
-    assert "2 supports, 1 not measured" in text
-    assert max(map(len, text.replace(str(tmp_path), "").splitlines())) <= WIDTH
+def finished(results: Path, sets: list[str]) -> Path:
+    (results / "tables").mkdir(parents=True)
+    write_csv(results / "tables" / "claims.csv", claims(sets))
+    return results
 
 
-def test_without_claims_it_says_where_things_are(tmp_path):
-    assert str(tmp_path / "figures") in summary(tmp_path)
+def test_a_finished_study_says_where_things_are_and_what_became_of_the_claims(tmp_path):
+    text = summary(finished(tmp_path / "study", ["heldout"]))
+    assert str(tmp_path / "study" / "figures") in text
+    assert "results/report.zip" in text
+    assert all(f"\n{claim:<5}{words} " in text for claim, words in STATEMENTS.items() if claim != "C13")
+    assert "dapo-high-kl vs dapo" in text
+    assert "0.91 [0.81, 1.00]" in text
+    assert "contradicts" in text
+    assert "paper: 0.83 (DAPO), 0.98" in text
+
+
+def test_claims_stand_in_order_each_with_all_its_pairs():
+    lines = claim_lines(claim_rows(["heldout"]))
+    names = [line.split()[0] for line in lines if line.startswith("C") and line[1].isdigit()]
+    assert names == [f"C{number}" for number in (*range(1, 14), 13, 14, 15)]
+    of_c13 = lines[[line[:3] for line in lines].index("C13") :]
+    assert "forward" in of_c13[0]
+    assert " dapo " in of_c13[0]
+    assert " grpo " in of_c13[1]
+    assert "not measured" in of_c13[1]
+
+
+@pytest.mark.parametrize("sets", [["heldout"], ["aime24", "aime25"], ["a-problem-set-of-a-very-long-name", "b"]])
+@pytest.mark.parametrize("pair", ["dapo", "a-tuned-model-of-a-name-that-hardly-ends vs its-baseline"])
+def test_lines_fit_and_verdicts_are_aligned(sets, pair):
+    rows = claim_rows(sets, pair=pair, ci_low="-0.000012345", ci_high="-0.0000100001", estimate="-0.000011")
+    lines = claim_lines(rows)
+    assert max(map(len, lines)) <= WIDTH
+    starts = {line.rindex(verdict) for line in lines for verdict in ("supports", "contradicts") if verdict in line[60:]}
+    assert len(starts) == 1
+    assert all(any(name[: LONGEST_NAME - 1] in line for line in lines) for name in (pair, *(sets if sets[1:] else [])))
+
+
+def test_without_a_table_of_claims_only_the_places_are_said(tmp_path):
+    assert "Claims" not in summary(tmp_path)
+    (tmp_path / "tables").mkdir()
+    with open(tmp_path / "tables" / "claims.csv", "w", newline="") as file:
+        csv.writer(file).writerow(["claim", "pair"])
+    assert "Claims" not in summary(tmp_path)
+
+
+def test_statement_tells_the_two_directions_of_a_claim_apart():
+    said = {statement("C13", quantity) for quantity in ("gain recovered forward", "gain lost in reverse")}
+    assert len(said) == 2
+
+
+@given(st.floats(min_value=-1e6, max_value=1e6, allow_subnormal=False))
+def test_short_numbers_keep_the_value(value):
+    shown = float(short_number(value))
+    assert shown == pytest.approx(value, rel=0.05, abs=1e-300)
+    assert len(short_number(value)) <= 9
+
+
+def test_importing_the_summary_imports_nothing_heavy():
+    code = "import sys, tokenshift.summary; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"polars", "pandas", "numpy", "torch", "matplotlib"} & set(done.stdout.split())

@@ -43,7 +43,14 @@ for figure in table_names():
             runtime=10,
         params:
             figure=figure,
-            spec=spec(f"figures/{figure}.py", "analysis", near_zero=STUDY.analysis.near_zero, high=STUDY.analysis.high),
+            spec=spec(
+                f"figures/{figure}.py",
+                "analysis",
+                pairs=sorted(STUDY.pairs),
+                near_zero=STUDY.analysis.near_zero,
+                high=STUDY.analysis.high,
+                low_entropy=STUDY.analysis.claims.low_entropy,
+            ),
         message:
             f"Figure {figure}"
         shell:

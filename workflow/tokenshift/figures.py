@@ -1,108 +1,250 @@
-"""The house style of all figures: reading a table, panels, estimates with their intervals, and saving.
+"""House style of the figures: one look, a colour per pair, every estimate with its interval, the same bytes every time.
 
-Every figure is saved as PDF and PNG, without dates so that the same table gives the same bytes, and as the CSV of
-exactly what is drawn.
+A figure's script says which rows of its table it draws (`select`) and how (`draw`); the rest is here.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib as mpl
+import matplotlib.style
 import numpy as np
-import pandas as pd
+import polars as pl
 import seaborn as sns
-
-from tokenshift.artifacts import atomic_file
-from tokenshift.errors import StudyError
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-PANEL = (3.3, 2.5)  # width and height of a panel, in inches
-GREY = "0.45"
-TRAJECTORIES = {"tuned": "along the tuned policy's responses", "base": "along the base's responses"}
+from tokenshift.artifacts import atomic_file, write_csv
+from tokenshift.errors import StudyError
+
+SETTINGS = {"pairs", "near_zero", "high", "low_entropy"}
+TEXT_COLUMNS = ("pair", "set", "trajectory", "model", "token", "claim", "quantity", "paper_value", "verdict")
+NUMBER_COLUMNS = ("threshold", "estimate", "ci_low", "ci_high", "bound")
+DARK, MUTED, FAINT = "0.15", "0.4", "0.75"
+MARKERS = "osD^vPX<>*"
+TEXT_WIDTH, COLUMN_WIDTH, NARROWEST_PANEL = 6.8, 3.4, 2.2  # inches
+
+Select = Callable[[pl.DataFrame, dict], pl.DataFrame]
+Draw = Callable[[pl.DataFrame, dict], Figure]
 
 
-def figure_parser(description: str) -> argparse.ArgumentParser:
-    """Parser with the arguments that every figure takes."""
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of a pair, the same in every figure of a study."""
+
+    colour: tuple[float, float, float]
+    marker: str
+
+
+def make_figure(description: str | None, select: Select, draw: Draw) -> None:
+    """Command line of a figure's script: read the table, draw the selected rows, write PDF, PNG and those rows as CSV.
+
+    Raises StudyError when a setting is missing or there is nothing to draw.
+    """
+    args = _parser(description).parse_args()
+    if missing := sorted(SETTINGS - args.spec.keys()):
+        raise StudyError(f"--spec lacks {', '.join(missing)}; a figure needs {', '.join(sorted(SETTINGS))}")
+    drawn = select(read_table(args.table), args.spec)
+    if drawn.is_empty():
+        raise StudyError(
+            f"{args.table}: no row of it belongs in this figure; delete it and let Snakemake make it again"
+        )
+    with matplotlib.style.context(["default", house_style()]):
+        save(draw(drawn, args.spec), args.output_pdf, args.output_png)
+    write_csv(args.output_csv, drawn)
+
+
+def _parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with near_zero and high, in nats of JS")
-    parser.add_argument("--table", type=Path, required=True, help="CSV of the table to draw")
-    parser.add_argument("--output-pdf", type=Path, required=True)
-    parser.add_argument("--output-png", type=Path, required=True)
-    parser.add_argument("--output-csv", type=Path, required=True, help="the rows that are drawn")
+    parser.add_argument("--spec", type=json.loads, required=True, help=f"JSON with {', '.join(sorted(SETTINGS))}")
+    parser.add_argument("--table", type=Path, required=True, metavar="CSV")
+    for form in ("pdf", "png", "csv"):
+        parser.add_argument(f"--output-{form}", type=Path, required=True, metavar=form.upper())
     return parser
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The table at `path`, token strings kept as they are. Raises StudyError when it has no rows."""
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"token": str})
-    if table.empty:
-        raise StudyError(f"{path} has no rows to draw")
+def read_table(path: Path) -> pl.DataFrame:
+    """A table of the study. Raises StudyError when it holds no rows, or none with estimate and interval."""
+    types = dict.fromkeys(TEXT_COLUMNS, pl.String) | dict.fromkeys(NUMBER_COLUMNS, pl.Float64)
+    try:
+        header = pl.read_csv(path, n_rows=0, infer_schema=False).columns
+        given = {name: dtype for name, dtype in types.items() if name in header}
+        table = pl.read_csv(path, schema_overrides=given, infer_schema_length=None)
+    except pl.exceptions.NoDataError:
+        table = pl.DataFrame()
+    if table.is_empty() or not {"estimate", "ci_low", "ci_high"} <= set(table.columns):
+        raise StudyError(f"{path} holds no estimates with intervals; delete it and let Snakemake make it again")
     return table
 
 
-def panels(
-    rows: Sequence[str], columns: int, share_y: bool | str = "row", width: float = 1.0
-) -> tuple[Figure, np.ndarray]:
-    """A figure with one row of `columns` panels for each problem set in `rows`; axes as (rows, columns)."""
-    sns.set_theme(context="paper", style="whitegrid", palette="colorblind", font="DejaVu Sans")
-    mpl.rcParams.update({"pdf.fonttype": 42, "axes.edgecolor": "0.3", "grid.color": "0.92", "legend.frameon": False})
-    size = (PANEL[0] * columns * width, PANEL[1] * len(rows))
-    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, sharey=share_y, layout="constrained")
-    for name, row in zip(rows, axes, strict=True):
-        for axis in row:
-            axis.spines[["top", "right"]].set_visible(False)
-        if len(rows) > 1:
-            row[0].annotate(name, (0, 1.02), xycoords="axes fraction", color=GREY, fontsize="small")
-    return figure, axes
+def house_style() -> dict[str, object]:
+    """Matplotlib settings of every figure: seaborn's white grid, small type that stays legible at a column's width."""
+    return {
+        **sns.axes_style("whitegrid"),
+        "font.sans-serif": ["DejaVu Sans"],  # comes with Matplotlib: the same glyphs on every machine
+        "font.size": 7.5,
+        "axes.labelsize": 7.5,
+        "axes.titlesize": 7.5,
+        "axes.titlelocation": "left",
+        "axes.titlecolor": MUTED,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7.5,
+        "legend.frameon": False,
+        "axes.edgecolor": FAINT,
+        "axes.linewidth": 0.7,
+        "axes.labelcolor": DARK,
+        "text.color": DARK,
+        "xtick.color": DARK,
+        "ytick.color": DARK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": "0.92",
+        "grid.linewidth": 0.6,
+        "hatch.linewidth": 0.4,
+        "lines.linewidth": 1.3,
+        "lines.markersize": 3.5,
+        "pdf.fonttype": 42,  # TrueType, embedded: text stays text
+    }
 
 
-def colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
-    """One colour for each of `names`, the same in every figure that shows the same names."""
-    ordered = sorted(set(names))
-    return dict(zip(ordered, sns.color_palette("colorblind", len(ordered)), strict=True))
+def save(figure: Figure, pdf: Path, png: Path) -> None:
+    """Write both forms without dates or program versions, so that the same figure is the same bytes."""
+    with atomic_file(pdf) as temporary:
+        figure.savefig(temporary, metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
+    with atomic_file(png) as temporary:
+        figure.savefig(temporary, dpi=200, metadata={"Software": None})
 
 
-def band(
-    axis: Axes, x: pd.Series, rows: pd.DataFrame, colour, label: str | None = None, scale: float = 1.0, **line
+def pair_looks(pairs: Iterable[str]) -> dict[str, Look]:
+    """Looks by pair, in the order of their sorted names; `pairs` are all of the study, whether drawn or not."""
+    names = sorted(set(pairs))
+    colours = sns.color_palette("colorblind" if len(names) <= 10 else "husl", len(names))
+    markers = (MARKERS[index % len(MARKERS)] for index in range(len(names)))
+    return {name: Look(*look) for name, *look in zip(names, colours, markers, strict=True)}
+
+
+def main_trajectory(table: pl.DataFrame) -> pl.DataFrame:
+    """Rows along the tuned policy's responses, or, where those were not scored, along the base's."""
+    tuned = table.filter(trajectory="tuned")
+    return table.filter(trajectory="base") if tuned.is_empty() else tuned
+
+
+def arrange(table: pl.DataFrame, *keys: str, **orders: Iterable[str]) -> pl.DataFrame:
+    """Rows sorted by `keys`; a key in `orders` has that order of values, and rows with other values are left out."""
+    kept = table.filter(*(pl.col(key).is_in(list(order)) for key, order in orders.items()))
+    by = [pl.col(key).cast(pl.Enum(list(orders[key]))) if key in orders else pl.col(key) for key in keys]
+    return kept.sort(by, maintain_order=True)
+
+
+def canvas(n_rows: int, n_columns: int, height: float, **shared: bool | str) -> tuple[Figure, np.ndarray]:
+    """Figure and axes (n_rows, n_columns), panels `height` inches high; `shared` is what they share (sharex, sharey).
+
+    As wide as a column of text or the whole text, wider only where the panels would become too narrow.
+    """
+    width = COLUMN_WIDTH if n_columns == 1 else max(TEXT_WIDTH, NARROWEST_PANEL * n_columns)
+    figure = Figure(figsize=(width, height * n_rows), layout="constrained")
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, **shared)
+    for axes in grid.flat:
+        # A fixed number: the automatic one follows the height, and labels of other widths would not fit the layout.
+        axes.locator_params(axis="y", nbins=6)
+    return figure, grid
+
+
+def facets(
+    drawn: pl.DataFrame, rows: Sequence[str], columns: str, names: dict[str, str], height: float, **shared: bool | str
+) -> tuple[Figure, list[tuple[Axes, pl.DataFrame]]]:
+    """A figure with a row of panels per value of the `rows` keys, one per value of the `columns` key, and their parts.
+
+    Above a panel stands what tells it from others, as `names` calls it: row keys of several values, and its column
+    (nothing where the name is empty). A panel without data is left blank and out of the list.
+    """
+    across = drawn[columns].unique(maintain_order=True).to_list()
+    down = drawn.select(rows).unique(maintain_order=True)
+    telling = [key for key in rows if down[key].n_unique() > 1]
+    figure, grid = canvas(len(down), len(across), height, **shared)
+    panels = []
+    for axes_row, keys in zip(grid, down.iter_rows(named=True), strict=True):
+        for axes, column in zip(axes_row, across, strict=True):
+            part = drawn.filter(**keys).filter(pl.col(columns) == column)
+            if part.is_empty():
+                axes.set_axis_off()
+                continue
+            words = [names.get(word, word) for word in (*(keys[key] for key in telling), column)]
+            axes.set_title(panel_title(figure, len(across), words))
+            panels.append((axes, part))
+    return figure, panels
+
+
+def panel_title(figure: Figure, n_columns: int, words: Iterable[str]) -> str:
+    """What tells a panel from others, on as many lines as its width demands."""
+    characters = int(figure.get_figwidth() / n_columns / 0.063)
+    return textwrap.fill(" · ".join(word for word in words if word), characters)
+
+
+def ground(panels: Iterable[tuple[Axes, pl.DataFrame]]) -> None:
+    """Let the drawn panels' vertical axes start at 0, with room for a marker there."""
+    for axes, _ in panels:
+        top = axes.get_ylim()[1]
+        axes.set_ylim(-0.02 * top, top)
+
+
+def numbers(rows: pl.DataFrame, column: str) -> np.ndarray:
+    """A column as float64, NaN for null: Matplotlib draws nothing there."""
+    return rows[column].cast(pl.Float64).to_numpy()
+
+
+def band(axes: Axes, x: np.ndarray, rows: pl.DataFrame, colour: object, **line: object) -> None:
+    """Estimates of `rows` as a line over `x`, their intervals as a band."""
+    axes.fill_between(x, numbers(rows, "ci_low"), numbers(rows, "ci_high"), color=colour, alpha=0.18, linewidth=0)
+    axes.plot(x, numbers(rows, "estimate"), color=colour, **line)
+
+
+def whiskers(axes: Axes, x: np.ndarray, rows: pl.DataFrame, colour: object, **line: object) -> None:
+    """Estimates of `rows` as a line or markers over `x`, their intervals as vertical bars.
+
+    Not Matplotlib's errorbar: a percentile interval need not contain the estimate, which that refuses.
+    """
+    axes.vlines(x, numbers(rows, "ci_low"), numbers(rows, "ci_high"), color=colour, linewidth=0.9, alpha=0.7)
+    axes.plot(x, numbers(rows, "estimate"), color=colour, **line)
+
+
+def ordinal_lines(
+    axes: Axes, rows: pl.DataFrame, x: str, key: str, dashes: dict[str, str], looks: dict[str, Look]
 ) -> None:
-    """A line through the estimates of `rows` at `x`, in a band of their intervals, all times `scale`."""
-    axis.plot(x, rows["estimate"] * scale, color=colour, label=label, **line)
-    axis.fill_between(x, rows["ci_low"] * scale, rows["ci_high"] * scale, color=colour, alpha=0.18, linewidth=0)
+    """Per pair and value of `key` a line with whiskers over the rank of `x` among its values, dashed as `dashes` says.
+
+    Pairs stand a little beside one another, so that no whisker hides another; markers of dashed lines are open.
+    """
+    pairs, values = sorted(rows["pair"].unique()), rows[x].unique().sort()
+    for (pair, value), line in rows.group_by("pair", key, maintain_order=True):
+        beside = 0.08 * (pairs.index(pair) - (len(pairs) - 1) / 2)
+        face = looks[pair].colour if dashes[value] == "-" else "white"
+        style = {"linestyle": dashes[value], "marker": looks[pair].marker, "markerfacecolor": face}
+        whiskers(axes, values.search_sorted(line[x]).to_numpy() + beside, line, looks[pair].colour, **style)
 
 
-def dots(
-    axis: Axes, x: Sequence[float], rows: pd.DataFrame, colour, label: str | None = None, scale: float = 1.0, **marks
-) -> None:
-    """The estimates of `rows` at `x` with their intervals as bars, all times `scale`."""
-    errors = np.vstack([rows["estimate"] - rows["ci_low"], rows["ci_high"] - rows["estimate"]]).clip(min=0) * scale
-    style = {"fmt": "o", "markersize": 3.5, "elinewidth": 1, "capsize": 0} | marks
-    axis.errorbar(x, rows["estimate"] * scale, yerr=errors, color=colour, label=label, **style)
+def pair_handles(drawn: pl.DataFrame, looks: dict[str, Look]) -> list[Line2D]:
+    """Legend entries of the pairs in `drawn`."""
+    pairs = sorted(drawn["pair"].unique())
+    return [Line2D([], [], color=looks[pair].colour, marker=looks[pair].marker, label=pair) for pair in pairs]
 
 
-def side_by_side(count: int, width: float = 0.6) -> np.ndarray:
-    """Offsets that put `count` marks next to each other around a category, within `width`."""
-    return (np.arange(count) - (count - 1) / 2) * width / max(count, 1)
+def style_handle(label: str, **line: object) -> Line2D:
+    """Legend entry of what a line style or marker means, whatever the pair; grey unless `line` has a colour."""
+    return Line2D([], [], label=label, **({"color": MUTED} | line))
 
 
-def legend_above(figure: Figure, axis: Axes) -> None:
-    """The legend of `axis` in one row above all panels."""
-    handles, labels = axis.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    figure.legend(unique.values(), unique.keys(), loc="outside upper center", ncols=min(len(unique), 6))
-
-
-def save(figure: Figure, drawn: pd.DataFrame, args: argparse.Namespace) -> None:
-    """Write `figure` as PDF and PNG, and `drawn` as CSV, to the outputs of `args`."""
-    with atomic_file(args.output_pdf) as path:
-        figure.savefig(path, metadata={"CreationDate": None, "Producer": None})
-    with atomic_file(args.output_png) as path:
-        figure.savefig(path, dpi=200, metadata={"Software": None})
-    with atomic_file(args.output_csv) as path:
-        drawn.to_csv(path, index=False)
-    plt.close(figure)
+def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """The figure's one legend, below its panels, in as many columns as fit."""
+    widths = [0.5 + 0.06 * len(handle.get_label()) for handle in handles]  # inches, about
+    fitting = (
+        number
+        for number in range(len(handles), 1, -1)
+        if sum(max(column) for column in np.array_split(widths, number)) <= figure.get_figwidth()
+    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=next(fitting, 1))

@@ -1,56 +1,93 @@
-"""Accuracy against the share of replaced tokens: where JS is high, and at random positions."""
+"""Draw accuracy against the share of replaced tokens in cross-sampling: which differences cause the gain."""
 
-import pandas as pd
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import GREY, dots, figure_parser, legend_above, panels, read_table, save
+from tokenshift.figures import (
+    MUTED,
+    arrange,
+    band,
+    facets,
+    legend,
+    make_figure,
+    numbers,
+    pair_handles,
+    pair_looks,
+    style_handle,
+)
 
-DIRECTIONS = {"forward": "base, with tokens of the tuned policy", "reverse": "tuned policy, with tokens of the base"}
-CRITERIA = {
-    "js": ("#0173b2", "o-", "where JS is above a threshold"),
-    "random": ("#de8f05", "s--", "at random positions"),
+POLICIES = {"forward": ("base", "tuned"), "reverse": ("tuned", "base")}  # primary and intervention
+DIRECTIONS = {
+    "forward": "forward: the base, with tokens of the tuned policy",
+    "reverse": "reverse: the tuned policy, with tokens of the base",
 }
+CRITERIA = ["random", "js"]  # js last, on top
+LABEL_PLACES = ((0.99, "right"), (0.01, "left"))
 
 
-def with_effective_share(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy rows with the effective share of the same run beside them."""
-    keys = ["pair", "set", "direction", "criterion", "budget"]
-    share = table[table["quantity"] == "effective_share"].set_index(keys)["estimate"].rename("effective_share")
-    return table[table["quantity"] == "accuracy"].join(share, on=keys).sort_values([*keys[:4], "budget"])
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    keys = ("pair", "set", "direction", "criterion", "quantity", "budget")
+    return arrange(table, *keys, direction=POLICIES, criterion=CRITERIA, quantity=["accuracy", "effective_share"])
+
+
+def draw_sweep(axes: Axes, rows: pl.DataFrame, colour: object, **line: object) -> None:
+    """Accuracy over the effective share in percent, both with their intervals."""
+    accuracy, share = (rows.filter(quantity=quantity) for quantity in ("accuracy", "effective_share"))
+    percent = share.select(
+        "budget", x=100 * pl.col("estimate"), x_low=100 * pl.col("ci_low"), x_high=100 * pl.col("ci_high")
+    )
+    points = accuracy.join(percent, on="budget").sort("x", "budget")
+    x, low, high = (numbers(points, column) for column in ("x", "x_low", "x_high"))
+    band(axes, x, points, colour, **line)
+    axes.hlines(numbers(points, "estimate"), low, high, color=colour, linewidth=0.8, alpha=0.6)
+    axes.vlines(x, numbers(points, "ci_low"), numbers(points, "ci_high"), color=colour, linewidth=0.8, alpha=0.6)
+
+
+def draw_ends(axes: Axes, rows: pl.DataFrame) -> None:
+    """The accuracies of primary and intervention alone, as labelled lines with the sweep between them."""
+    ends = rows.filter(quantity="accuracy").sort("budget")
+    accuracies = numbers(ends, "estimate")[[0, -1]]
+    sides = (-1, 1) if accuracies[0] <= accuracies[1] else (1, -1)
+    # The sweep leaves the primary's line at the left and reaches the intervention's at the right: label the free ends.
+    for policy, accuracy, side, (x, align) in zip(
+        POLICIES[ends["direction"][0]], accuracies, sides, LABEL_PLACES, strict=True
+    ):
+        axes.axhline(accuracy, color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
+        place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+        alignment = {"ha": align, "va": "bottom" if side > 0 else "top"}
+        axes.annotate(
+            f"{policy} alone, {accuracy:.2f}", (x, accuracy), (0, 3 * side), color=MUTED, **place, **alignment
+        )
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    looks = pair_looks(spec["pairs"])
+    figure, panels = facets(drawn, ["pair", "set"], "direction", DIRECTIONS, height=2.9, sharey="row")
+    for axes, rows in panels:
+        look = looks[rows["pair"][0]]
+        styles = {
+            "js": {"colour": look.colour, "marker": look.marker, "linewidth": 1.8, "markersize": 4.5},
+            "random": {"colour": MUTED, "marker": look.marker, "linestyle": "--", "markerfacecolor": "white"},
+        }
+        for (criterion,), sweep in rows.group_by("criterion", maintain_order=True):
+            draw_sweep(axes, sweep, **styles[criterion])
+        draw_ends(axes, rows)
+        axes.set(xlabel="tokens replaced (% of all tokens)", ylabel="accuracy")
+        axes.margins(y=0.13)
+    for axes, _ in panels:
+        axes.label_outer(remove_inner_ticks=False)
+    pairs = pair_handles(drawn, looks)
+    for handle in pairs:
+        handle.set_label(f"{handle.get_label()}: switched where JS is above a threshold")
+    control = style_handle("switched at random positions, as many", marker="o", linestyle="--", markerfacecolor="white")
+    legend(figure, [*pairs, control])
+    return figure
 
 
 def main() -> None:
-    args = figure_parser(__doc__).parse_args()
-    drawn = with_effective_share(read_table(args.table))
-    runs = sorted({f"{pair} on {name}" for pair, name in zip(drawn["pair"], drawn["set"], strict=True)})
-    shown = [direction for direction in DIRECTIONS if (drawn["direction"] == direction).any()]
-    figure, axes = panels(runs, len(shown), share_y=True)
-    for run_name, row in zip(runs, axes, strict=True):
-        of_run = drawn[drawn["pair"] + " on " + drawn["set"] == run_name]
-        for direction, axis in zip(shown, row, strict=True):
-            rows = of_run[of_run["direction"] == direction]
-            draw_references(axis, rows[rows["criterion"] == "js"], direction)
-            for criterion, (colour, style, label) in CRITERIA.items():
-                line = rows[(rows["criterion"] == criterion) & rows["threshold"].abs().lt(float("inf"))]
-                dots(axis, 100 * line["effective_share"], line, colour, label, scale=100, fmt=style)
-            axis.set_xlabel(f"replaced tokens [%]\n{DIRECTIONS[direction]}")
-            axis.set_xlim(left=0)
-        row[0].set_ylabel("accuracy [%]")
-    legend_above(figure, axes[0][0])
-    save(figure, drawn, args)
-
-
-def draw_references(axis, rows: pd.DataFrame, direction: str) -> None:
-    """Lines at the accuracies of both policies: nothing replaced, and everything drawn from the other."""
-    names = ("base", "tuned") if direction == "forward" else ("tuned", "base")
-    for name, threshold in zip(names, (float("inf"), -float("inf")), strict=True):
-        for row in rows[rows["threshold"] == threshold].itertuples():
-            axis.axhline(100 * row.estimate, color=GREY, linewidth=0.8, linestyle=":")
-            axis.axhspan(100 * row.ci_low, 100 * row.ci_high, color=GREY, alpha=0.1, linewidth=0)
-            place = (0.99, 100 * row.estimate)
-            axis.annotate(
-                name, place, xycoords=("axes fraction", "data"), ha="right", va="bottom", color=GREY, fontsize="small"
-            )
+    make_figure(__doc__, select, draw)
 
 
 if __name__ == "__main__":

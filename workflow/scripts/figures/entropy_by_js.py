@@ -1,38 +1,56 @@
-"""Entropy of both policies, and share of positions, in bins of JS."""
+"""Draw both policies' entropy in bins of JS: whether changed positions were uncertain."""
 
-import pandas as pd
+import polars as pl
+from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import colours, dots, figure_parser, legend_above, panels, read_table, save, side_by_side
+from tokenshift.figures import (
+    arrange,
+    facets,
+    ground,
+    legend,
+    main_trajectory,
+    make_figure,
+    ordinal_lines,
+    pair_handles,
+    pair_looks,
+    style_handle,
+)
 
-PANELS = [
-    ("mean_entropy", "base", "base entropy [nats]", 1),
-    ("mean_entropy", "tuned", "tuned policy's entropy [nats]", 1),
-    ("share_of_positions", "base", "positions in the bin [%]", 100),
-]
+QUANTITIES = ["share_of_positions", "mean_entropy", "share_low_entropy"]
+DASHES = {"base": "-", "tuned": "--"}
+SLANTED = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+
+
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    # A bin's share of positions is the same row for either policy.
+    once = main_trajectory(table).filter((pl.col("quantity") != "share_of_positions") | (pl.col("policy") == "base"))
+    return arrange(once, "quantity", "set", "pair", "policy", "js_low", quantity=QUANTITIES, policy=DASHES)
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    looks = pair_looks(spec["pairs"])
+    edges = sorted({*drawn["js_low"], *drawn["js_high"]})
+    low_entropy = f"share with entropy\nbelow {spec['low_entropy']:g} nats"
+    labels = dict(zip(QUANTITIES, ("share of positions", "mean entropy (nats)", low_entropy), strict=True))
+    names = dict.fromkeys(QUANTITIES, "")
+    if drawn["set"].n_unique() == 1:
+        names[drawn["set"][0]] = ""
+    figure, panels = facets(drawn, ["quantity"], "set", names, height=1.75, sharex=True, sharey="row")
+    for axes, rows in panels:
+        ordinal_lines(axes, rows, "js_low", "policy", DASHES, looks)
+        # A bin's estimates stand halfway between its edges.
+        axes.set_xticks([rank - 0.5 for rank in range(len(edges))], [f"{edge:.3g}" for edge in edges], **SLANTED)
+        axes.set(xlabel="JS divergence (nats), edges of the bins", ylabel=labels[rows["quantity"][0]])
+        axes.label_outer()
+    styles = [style_handle(f"entropy under the {policy} policy", linestyle=DASHES[policy]) for policy in DASHES]
+    ground(panels)
+    legend(figure, [*pair_handles(drawn, looks), *styles])
+    return figure
 
 
 def main() -> None:
-    args = figure_parser(__doc__).parse_args()
-    table = read_table(args.table)
-    wanted = pd.MultiIndex.from_tuples([(quantity, policy) for quantity, policy, *_ in PANELS])
-    keep = pd.MultiIndex.from_frame(table[["quantity", "policy"]]).isin(wanted)
-    drawn = table[keep & (table["trajectory"] == "tuned")]
-    sets, colour = sorted(drawn["set"].unique()), colours(drawn["pair"])
-    lows = sorted(drawn["js_low"].unique())
-    figure, axes = panels(sets, len(PANELS), share_y=False)
-    for name, row in zip(sets, axes, strict=True):
-        for (quantity, policy, label, scale), axis in zip(PANELS, row, strict=True):
-            rows = drawn[(drawn["set"] == name) & (drawn["quantity"] == quantity) & (drawn["policy"] == policy)]
-            groups = list(rows.groupby("pair"))
-            for offset, (pair, line) in zip(side_by_side(len(groups)), groups, strict=True):
-                places = [lows.index(low) + offset for low in line["js_low"]]
-                dots(axis, places, line, colour[pair], pair, scale=scale)
-            axis.set_xticks(range(len(lows)), [f"{low:g}" for low in lows], rotation=45)
-            axis.set(xlabel="JS of at least [nats]", ylabel=label)
-            axis.set_ylim(bottom=0)
-    legend_above(figure, axes[0][0])
-    save(figure, drawn, args)
+    make_figure(__doc__, select, draw)
 
 
 if __name__ == "__main__":

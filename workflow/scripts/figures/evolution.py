@@ -1,30 +1,53 @@
-"""Quantiles of JS against the base over training."""
+"""Draw quantiles of JS against the base over the checkpoints of training."""
 
+import polars as pl
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import band, figure_parser, legend_above, panels, read_table, save
+from tokenshift.figures import (
+    DARK,
+    arrange,
+    band,
+    facets,
+    ground,
+    legend,
+    make_figure,
+    numbers,
+    pair_looks,
+    style_handle,
+)
+
+DIVERGENCES = {"js": "full vocabulary", "js_nucleus": "truncated to the nuclei"}
+
+
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    return arrange(table, "set", "divergence", "pair", "quantile", "step", divergence=DIVERGENCES)
+
+
+def shades(colour: object, quantiles: list[float]) -> dict[float, tuple[float, float, float]]:
+    """Shades of a colour by quantile, darker for higher ones."""
+    return dict(zip(quantiles, sns.light_palette(colour, len(quantiles) + 2)[2:], strict=True))
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    looks = pair_looks(spec["pairs"])
+    quantiles = drawn["quantile"].unique().sort().to_list()
+    figure, panels = facets(drawn, ["set", "divergence"], "pair", DIVERGENCES, height=2.0, sharex="col", sharey="row")
+    for axes, rows in panels:
+        shade = shades(looks[rows["pair"][0]].colour, quantiles)
+        for (quantile,), line in rows.group_by("quantile", maintain_order=True):
+            band(axes, numbers(line, "step"), line, shade[quantile], marker="o", markersize=2.5)
+        axes.set(xlabel="training step", ylabel="JS divergence (nats)")
+        axes.label_outer()
+    greys = shades(DARK, quantiles)
+    ground(panels)
+    legend(figure, [style_handle(f"{q:g} quantile", color=greys[q], marker="o") for q in quantiles])
+    return figure
 
 
 def main() -> None:
-    args = figure_parser(__doc__).parse_args()
-    table = read_table(args.table)
-    drawn = table[table["divergence"] == "js"]
-    sets, pairs = sorted(drawn["set"].unique()), sorted(drawn["pair"].unique())
-    quantiles = sorted(drawn["quantile"].unique(), reverse=True)
-    shades = dict(zip(quantiles, sns.color_palette("flare_r", len(quantiles)), strict=True))
-    figure, axes = panels(sets, len(pairs))
-    for name, row in zip(sets, axes, strict=True):
-        for pair, axis in zip(pairs, row, strict=True):
-            rows = drawn[(drawn["set"] == name) & (drawn["pair"] == pair)]
-            for quantile in quantiles:
-                line = rows[rows["quantile"] == quantile].sort_values("step")
-                band(axis, line["step"], line, shades[quantile], f"{quantile:.0%}", marker="o", markersize=2.5)
-            axis.set_xlabel(f"training step of {pair}")
-            axis.set_ylim(bottom=0)
-        row[0].set_ylabel("quantile of JS [nats]")
-    legend_above(figure, axes[0][0])
-    save(figure, drawn, args)
+    make_figure(__doc__, select, draw)
 
 
 if __name__ == "__main__":

@@ -1,36 +1,52 @@
-"""How often one policy's most probable token was improbable under the other."""
+"""Draw how often one policy's top-1 token was improbable in the other: whether tokens come from nowhere."""
+
+import polars as pl
+from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import colours, dots, figure_parser, legend_above, panels, read_table, save, side_by_side
+from tokenshift.figures import (
+    arrange,
+    facets,
+    ground,
+    legend,
+    main_trajectory,
+    make_figure,
+    ordinal_lines,
+    pair_handles,
+    pair_looks,
+    style_handle,
+)
 
 DIRECTIONS = {
-    "base_of_tuned_top1": "base probability of tuned top-1",
-    "tuned_of_base_top1": "tuned probability of base top-1",
+    "base_of_tuned_top1": "the tuned policy's top-1, in the base",
+    "tuned_of_base_top1": "the base's top-1, in the tuned policy",
 }
+DASHES = {"high_js": "-", "all": "--"}
+
+
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    keys = ("set", "direction", "pair", "positions", "probability_below")
+    return arrange(main_trajectory(table), *keys, direction=DIRECTIONS, positions=DASHES)
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    looks = pair_looks(spec["pairs"])
+    figure, panels = facets(drawn, ["set"], "direction", DIRECTIONS, height=2.4, sharex=True, sharey=True)
+    levels = drawn["probability_below"].unique().sort()
+    for axes, rows in panels:
+        ordinal_lines(axes, rows, "probability_below", "positions", DASHES, looks)
+        axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
+        axes.set(xlabel="probability below", ylabel="share of positions")
+        axes.label_outer()
+    labels = {"high_js": f"positions with JS above {spec['high']:g} nats", "all": "all positions"}
+    styles = [style_handle(label, linestyle=DASHES[positions]) for positions, label in labels.items()]
+    ground(panels)
+    legend(figure, [*pair_handles(drawn, looks), *styles])
+    return figure
 
 
 def main() -> None:
-    args = figure_parser(__doc__).parse_args()
-    table = read_table(args.table)
-    positions = {"all": "all positions", "high_js": f"JS above {args.spec['high']:g} nats"}
-    drawn = table[table["trajectory"] == "tuned"]
-    sets, colour = sorted(drawn["set"].unique()), colours(drawn["pair"])
-    bounds = sorted(drawn["probability_below"].unique())
-    shown = [(direction, where) for direction in DIRECTIONS for where in positions]
-    figure, axes = panels(sets, len(shown), share_y=False, width=0.9)
-    for name, row in zip(sets, axes, strict=True):
-        for (direction, where), axis in zip(shown, row, strict=True):
-            rows = drawn[(drawn["set"] == name) & (drawn["direction"] == direction) & (drawn["positions"] == where)]
-            groups = list(rows.groupby("pair"))
-            for offset, (pair, line) in zip(side_by_side(len(groups), 0.4), groups, strict=True):
-                places = [bounds.index(bound) + offset for bound in line["probability_below"]]
-                dots(axis, places, line, colour[pair], pair, scale=100)
-            axis.set_xticks(range(len(bounds)), [f"< {bound:g}" for bound in bounds])
-            axis.set_xlabel(f"{DIRECTIONS[direction]}\n{positions[where]}")
-            axis.set_ylim(bottom=0)
-        row[0].set_ylabel("positions [%]")
-    legend_above(figure, axes[0][0])
-    save(figure, drawn, args)
+    make_figure(__doc__, select, draw)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,64 @@
-"""Mean JS along the tuned policy's responses: from their start, from their end, and relative to their length."""
+"""Draw mean JS along the response: from its start, relative to its length, and from its end."""
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import band, colours, figure_parser, legend_above, panels, read_table, save
+from tokenshift.figures import (
+    arrange,
+    band,
+    facets,
+    ground,
+    legend,
+    main_trajectory,
+    make_figure,
+    numbers,
+    pair_handles,
+    pair_looks,
+)
 
-ORIGINS = {
-    "start": "tokens from the start",
-    "end": "tokens before the end",
-    "relative": "position / response length",
+LABELS = {
+    "start": "token, counted from the start",
+    "relative": "part of the response (%)",
+    "end": "token, counted from the end",
 }
 
 
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    return arrange(main_trajectory(table), "set", "origin", "pair", "bin_low", origin=LABELS)
+
+
+def centres(rows: pl.DataFrame, origin: str) -> np.ndarray:
+    """Centres of the bins, in percent of the response or in tokens counted from 1 (indices count from 0)."""
+    low, high = numbers(rows, "bin_low"), numbers(rows, "bin_high")
+    return 100 * (low + high) / 2 if origin == "relative" else (low + 1 + high) / 2
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    looks = pair_looks(spec["pairs"])
+    unnamed = dict.fromkeys(LABELS, "")
+    figure, panels = facets(drawn, ["set"], "origin", unnamed, height=2.3, sharex="col", sharey="row")
+    for axes, rows in panels:
+        origin = rows["origin"][0]
+        for (pair,), profile in rows.group_by("pair", maintain_order=True):
+            style = {"marker": looks[pair].marker, "markersize": 2.5}
+            band(axes, centres(profile, origin), profile, looks[pair].colour, **style)
+        axes.set(xlabel=LABELS[origin], ylabel="mean JS (nats)")
+        if origin != "relative":
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            last = rows["bin_high"].max()
+            # Responses end at the right of every panel.
+            axes.set_xlim((0.8, 1.25 * last) if origin == "start" else (1.25 * last, 0.8))
+        axes.label_outer()
+    ground(panels)
+    legend(figure, pair_handles(drawn, looks))
+    return figure
+
+
 def main() -> None:
-    args = figure_parser(__doc__).parse_args()
-    table = read_table(args.table)
-    drawn = table[table["trajectory"] == "tuned"]
-    sets, colour = sorted(drawn["set"].unique()), colours(drawn["pair"])
-    figure, axes = panels(sets, len(ORIGINS), width=0.85)
-    for name, row in zip(sets, axes, strict=True):
-        for (origin, label), axis in zip(ORIGINS.items(), row, strict=True):
-            rows = drawn[(drawn["set"] == name) & (drawn["origin"] == origin)]
-            for pair, line in rows.groupby("pair"):
-                middle = (line["bin_low"] + line["bin_high"]) / 2
-                band(axis, middle, line, colour[pair], pair, marker="o", markersize=2.5)
-            axis.set_xlabel(label)
-            axis.set_ylim(bottom=0)
-            if origin == "end":
-                axis.invert_xaxis()
-        row[0].set_ylabel("mean JS [nats]")
-    legend_above(figure, axes[0][0])
-    save(figure, drawn, args)
+    make_figure(__doc__, select, draw)
 
 
 if __name__ == "__main__":

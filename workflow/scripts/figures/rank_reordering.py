@@ -1,35 +1,50 @@
-"""Rank in one policy of the other's most probable token, at all positions and at those of high JS."""
+"""Draw the rank of one policy's top-1 token in the other: reordering or invention."""
+
+import polars as pl
+from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import colours, dots, figure_parser, legend_above, panels, read_table, save, side_by_side
+from tokenshift.figures import (
+    arrange,
+    facets,
+    legend,
+    main_trajectory,
+    make_figure,
+    ordinal_lines,
+    pair_handles,
+    pair_looks,
+    style_handle,
+)
 
 DIRECTIONS = {
-    "base_rank_of_tuned_top1": "k: tuned top-1 in base top-k",
-    "tuned_rank_of_base_top1": "k: base top-1 in tuned top-k",
+    "base_rank_of_tuned_top1": "the tuned policy's top-1, ranked by the base",
+    "tuned_rank_of_base_top1": "the base's top-1, ranked by the tuned policy",
 }
+DASHES = {"high_js": "-", "all": "--"}
+
+
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    keys = ("set", "direction", "pair", "positions", "rank_at_most")
+    return arrange(main_trajectory(table), *keys, direction=DIRECTIONS, positions=DASHES)
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    looks = pair_looks(spec["pairs"])
+    figure, panels = facets(drawn, ["set"], "direction", DIRECTIONS, height=2.4, sharex=True, sharey=True)
+    ranks = drawn["rank_at_most"].unique().sort()
+    for axes, rows in panels:
+        ordinal_lines(axes, rows, "rank_at_most", "positions", DASHES, looks)
+        axes.set_xticks(range(len(ranks)), ranks)
+        axes.set(xlabel="rank at most", ylabel="share of positions")
+        axes.label_outer()
+    labels = {"high_js": f"positions with JS above {spec['high']:g} nats", "all": "all positions"}
+    styles = [style_handle(label, linestyle=DASHES[positions]) for positions, label in labels.items()]
+    legend(figure, [*pair_handles(drawn, looks), *styles])
+    return figure
 
 
 def main() -> None:
-    args = figure_parser(__doc__).parse_args()
-    table = read_table(args.table)
-    positions = {"all": "all positions", "high_js": f"JS above {args.spec['high']:g} nats"}
-    drawn = table[table["trajectory"] == "tuned"]
-    sets, colour = sorted(drawn["set"].unique()), colours(drawn["pair"])
-    ranks = sorted(drawn["rank_at_most"].unique())
-    shown = [(direction, where) for direction in DIRECTIONS for where in positions]
-    figure, axes = panels(sets, len(shown), width=0.8)
-    for name, row in zip(sets, axes, strict=True):
-        for (direction, where), axis in zip(shown, row, strict=True):
-            rows = drawn[(drawn["set"] == name) & (drawn["direction"] == direction) & (drawn["positions"] == where)]
-            groups = list(rows.groupby("pair"))
-            for offset, (pair, line) in zip(side_by_side(len(groups), 0.3), groups, strict=True):
-                places = [ranks.index(rank) + offset for rank in line["rank_at_most"]]
-                dots(axis, places, line, colour[pair], pair, scale=100, fmt="o-")
-            axis.set_xticks(range(len(ranks)), ranks)
-            axis.set(xlabel=f"{DIRECTIONS[direction]}\n{positions[where]}", ylim=(0, 102))
-        row[0].set_ylabel("positions [%]")
-    legend_above(figure, axes[0][0])
-    save(figure, drawn, args)
+    make_figure(__doc__, select, draw)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,41 @@
-"""Share of positions with a JS below each value, full-vocabulary and truncated, for every pair."""
+"""Draw the distribution of JS over response positions: how sparse the shifts are."""
+
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from tokenshift.command import run
-from tokenshift.figures import GREY, TRAJECTORIES, band, colours, figure_parser, panels, read_table, save
+from tokenshift.figures import MUTED, arrange, band, facets, legend, make_figure, numbers, pair_looks, style_handle
 
-LINES = {"js": ("-", "full vocabulary"), "js_nucleus": ("--", "truncated to the nucleus")}
+DASHES = {"js": "-", "js_nucleus": (0, (4, 1.5))}
+TRAJECTORIES = {"tuned": "responses of the tuned policy", "base": "responses of the base"}
+
+
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    keys = ("set", "trajectory", "pair", "divergence", "threshold")
+    return arrange(table.filter(quantity="share_below"), *keys, trajectory=TRAJECTORIES, divergence=DASHES)
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    looks = pair_looks(spec["pairs"])
+    figure, panels = facets(drawn, ["set"], "trajectory", TRAJECTORIES, height=2.6, sharex=True, sharey=True)
+    for axes, rows in panels:
+        for (pair, divergence), curve in rows.group_by("pair", "divergence", maintain_order=True):
+            band(axes, numbers(curve, "threshold"), curve, looks[pair].colour, linestyle=DASHES[divergence])
+        for level, align, points in ((spec["near_zero"], "right", -2), (spec["high"], "left", 2)):
+            axes.axvline(level, color=MUTED, linewidth=0.8, linestyle=":")
+            place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": align}
+            axes.annotate(f"{level:g}", (level, 0.03), (points, 0), color=MUTED, **place)
+        axes.set(xscale="log", xlabel="JS divergence (nats)", ylabel="share of positions below")
+        axes.label_outer()
+    pairs = [Line2D([], [], color=looks[pair].colour, label=pair) for pair in sorted(drawn["pair"].unique())]
+    kinds = {"js": "full vocabulary", "js_nucleus": "truncated to the nuclei"}
+    legend(figure, [*pairs, *(style_handle(kind, linestyle=DASHES[key]) for key, kind in kinds.items())])
+    return figure
 
 
 def main() -> None:
-    args = figure_parser(__doc__).parse_args()
-    table = read_table(args.table)
-    drawn = table[table["quantity"] == "share_below"]
-    sets, colour = sorted(drawn["set"].unique()), colours(drawn["pair"])
-    shown = [trajectory for trajectory in TRAJECTORIES if (drawn["trajectory"] == trajectory).any()]
-    figure, axes = panels(sets, len(shown))
-    for name, row in zip(sets, axes, strict=True):
-        for trajectory, axis in zip(shown, row, strict=True):
-            rows = drawn[(drawn["set"] == name) & (drawn["trajectory"] == trajectory)]
-            for (pair, divergence), line in rows.groupby(["pair", "divergence"]):
-                style, meaning = LINES[divergence]
-                band(axis, line["threshold"], line, colour[pair], f"{pair}, {meaning}", scale=100, linestyle=style)
-            for name_of_mark, value in (("near zero", args.spec["near_zero"]), ("high", args.spec["high"])):
-                axis.axvline(value, color=GREY, linewidth=0.8, linestyle=":")
-                axis.annotate(name_of_mark, (value, 2), rotation=90, ha="right", fontsize="x-small", color=GREY)
-            axis.set(xscale="log", ylim=(0, 101), xlabel=f"JS [nats]\n{TRAJECTORIES[trajectory]}")
-        row[0].set_ylabel("positions below [%]")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(colour), fontsize="x-small")
-    save(figure, drawn, args)
+    make_figure(__doc__, select, draw)
 
 
 if __name__ == "__main__":

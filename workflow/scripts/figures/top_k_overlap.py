@@ -1,28 +1,45 @@
-"""Overlap of the two policies' top-k candidates, at all positions and at those of high JS."""
+"""Draw the overlap of the two policies' top-k candidates: whether the candidates stay."""
+
+import polars as pl
+from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import colours, dots, figure_parser, legend_above, panels, read_table, save, side_by_side
+from tokenshift.figures import (
+    arrange,
+    facets,
+    legend,
+    make_figure,
+    ordinal_lines,
+    pair_handles,
+    pair_looks,
+    style_handle,
+)
+
+DASHES = {"tuned": "-", "base": "--"}
+
+
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    keys = ("set", "positions", "pair", "trajectory", "k")
+    return arrange(table, *keys, positions=["high_js", "all"], trajectory=DASHES)
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    looks = pair_looks(spec["pairs"])
+    names = {"high_js": f"positions with JS above {spec['high']:g} nats", "all": "all positions"}
+    figure, panels = facets(drawn, ["set"], "positions", names, height=2.4, sharex=True, sharey=True)
+    sizes = drawn["k"].unique().sort()
+    for axes, rows in panels:
+        ordinal_lines(axes, rows, "k", "trajectory", DASHES, looks)
+        axes.set_xticks(range(len(sizes)), sizes)
+        axes.set(xlabel="k, size of the candidate sets", ylabel="mean overlap of the top k")
+        axes.label_outer()
+    styles = [style_handle(f"responses of the {policy} policy", linestyle=DASHES[policy]) for policy in DASHES]
+    legend(figure, [*pair_handles(drawn, looks), *styles])
+    return figure
 
 
 def main() -> None:
-    args = figure_parser(__doc__).parse_args()
-    table = read_table(args.table)
-    positions = {"all": "all positions", "high_js": f"JS above {args.spec['high']:g} nats"}
-    drawn = table[table["trajectory"] == "tuned"]
-    sets, colour = sorted(drawn["set"].unique()), colours(drawn["pair"])
-    sizes = sorted(drawn["k"].unique())
-    figure, axes = panels(sets, len(positions))
-    for name, row in zip(sets, axes, strict=True):
-        for (where, label), axis in zip(positions.items(), row, strict=True):
-            groups = list(drawn[(drawn["set"] == name) & (drawn["positions"] == where)].groupby("pair"))
-            for offset, (pair, line) in zip(side_by_side(len(groups), 0.3), groups, strict=True):
-                places = [sizes.index(k) + offset for k in line["k"]]
-                dots(axis, places, line, colour[pair], pair, scale=100, fmt="o-")
-            axis.set_xticks(range(len(sizes)), sizes)
-            axis.set(xlabel=f"k, {label}", ylim=(0, 102))
-        row[0].set_ylabel("mean top-k overlap [%]")
-    legend_above(figure, axes[0][0])
-    save(figure, drawn, args)
+    make_figure(__doc__, select, draw)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,61 @@
-"""Accuracy of every model, seed by seed and over seeds, and what each gains over its base and over the baseline."""
+"""Draw accuracy of every model by seed and over seeds, and its differences to its base and to the baseline."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import GREY, dots, figure_parser, legend_above, panels, read_table, save
+from tokenshift.figures import DARK, MUTED, arrange, canvas, legend, make_figure, numbers, style_handle
 
-PANELS = {
-    "accuracy": "accuracy [%]",
-    "accuracy_minus_base": "gain over base [points]",
-    "accuracy_minus_baseline": "gain over baseline [points]",
+QUANTITIES = {
+    "accuracy": "accuracy",
+    "accuracy_minus_base": "accuracy minus its base's",
+    "accuracy_minus_baseline": "accuracy minus the baseline's",
 }
+MARGIN, ROW = 0.8, 0.3  # inches around a panel's models, and of each
+MEAN = {"marker": "o", "markersize": 4.5, "color": DARK}
+SEED = {"marker": "o", "markersize": 3, "color": MUTED, "markerfacecolor": "white", "linestyle": ""}
+
+
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    # Sets, models and seeds keep the table's order, the study's own.
+    return arrange(table, "set", "quantity", set=table["set"].unique(maintain_order=True), quantity=QUANTITIES)
+
+
+def draw_models(axes: Axes, rows: pl.DataFrame, models: list[str]) -> None:
+    """In the row of each model the mean over its seeds with its interval, and below it, where several, every seed."""
+    means = rows.filter(pl.col("seed").is_null())
+    several = pl.col("seed").is_not_null().sum().over("model") > 1
+    seeds = rows.filter(several, pl.col("seed").is_not_null())
+    y_means, y_seeds = ([models.index(model) for model in part["model"]] for part in (means, seeds))
+    axes.hlines(y_means, numbers(means, "ci_low"), numbers(means, "ci_high"), color=DARK, linewidth=1.2)
+    axes.plot(numbers(means, "estimate"), y_means, linestyle="", **MEAN)
+    axes.plot(numbers(seeds, "estimate"), [y + 0.25 for y in y_seeds], **SEED)
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    models, sets, quantities = (
+        drawn[key].unique(maintain_order=True).to_list() for key in ("model", "set", "quantity")
+    )
+    height = MARGIN + ROW * len(models)
+    figure, grid = canvas(len(sets), len(quantities), height, sharex="col", sharey=True)
+    for axes_row, problem_set in zip(grid, sets, strict=True):
+        for axes, quantity in zip(axes_row, quantities, strict=True):
+            draw_models(axes, drawn.filter(set=problem_set, quantity=quantity), models)
+            axes.set(xlabel=QUANTITIES[quantity], ylim=(len(models) - 0.5, -0.5))
+            axes.set_yticks(range(len(models)), models)
+            if quantity != "accuracy":
+                axes.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
+            axes.label_outer()
+        if len(sets) > 1:
+            axes_row[0].set_title(problem_set)
+    mean = style_handle("mean over training seeds", **MEAN)
+    legend(figure, [mean, style_handle("one seed", **SEED)])
+    return figure
 
 
 def main() -> None:
-    args = figure_parser(__doc__).parse_args()
-    table = read_table(args.table)
-    shown = {quantity: label for quantity, label in PANELS.items() if (table["quantity"] == quantity).any()}
-    drawn = table[table["quantity"].isin(shown)]
-    sets, models = sorted(drawn["set"].unique()), list(dict.fromkeys(drawn["model"]))
-    figure, axes = panels(sets, len(shown), share_y=False)
-    for name, row in zip(sets, axes, strict=True):
-        for (quantity, label), axis in zip(shown.items(), row, strict=True):
-            rows = drawn[(drawn["set"] == name) & (drawn["quantity"] == quantity)]
-            single, mean = rows[rows["seed"].notna()], rows[rows["seed"].isna()]
-            places = [models.index(model) + 0.18 for model in single["model"]]
-            axis.scatter(places, 100 * single["estimate"], s=9, color=GREY, label="one seed")
-            dots(axis, [models.index(model) for model in mean["model"]], mean, "#0173b2", "mean over seeds", scale=100)
-            if quantity != "accuracy":
-                axis.axhline(0, color=GREY, linewidth=0.8)
-            axis.set_xticks(range(len(models)), models, rotation=35, ha="right")
-            axis.set_ylabel(label)
-    legend_above(figure, axes[0][0])
-    save(figure, drawn, args)
+    make_figure(__doc__, select, draw)
 
 
 if __name__ == "__main__":

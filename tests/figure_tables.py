@@ -1,0 +1,238 @@
+"""Made-up tables in the columns that the figures read, with plausible values; for tests of the figures."""
+
+import itertools
+import math
+
+import polars as pl
+
+PAIRS = ["dapo", "grpo", "sft"]
+SPEC = {"pairs": PAIRS, "near_zero": 0.01, "high": 0.1, "low_entropy": 0.5}
+CELLS = {"positions": ["all", "high_js"]}
+STRENGTH = {"dapo": 1.0, "grpo": 0.6, "sft": 2.2}  # how much a pair shifts
+INTERCHANGED = {"base_of_tuned_top1": 1.0, "tuned_of_base_top1": 1.6}
+
+
+def table(keys: dict[str, list], estimate, spread: float = 0.12) -> pl.DataFrame:
+    """A row per combination of `keys`, with an interval of relative `spread`; estimate None: not measured."""
+    rows = []
+    for values in itertools.product(*keys.values()):
+        row = dict(zip(keys, values, strict=True))
+        value = estimate(row)
+        half = None if value is None else spread * abs(value) + 1e-4
+        # A percentile interval is not symmetric.
+        limits = (None, None) if value is None else (value - half, value + 0.7 * half)
+        counts = {"n_problems": 64 if value is not None else 0, "n_tokens": 21000 if value is not None else 0}
+        rows.append(row | {"estimate": value, "ci_low": limits[0], "ci_high": limits[1]} | counts)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def along(sets: list[str]) -> dict[str, list]:
+    """Keys that the tables of the scores begin with."""
+    return {"pair": PAIRS, "set": sets, "trajectory": ["tuned", "base"]}
+
+
+def shift(row: dict) -> float:
+    """How much the policies of a row's pair differ along its trajectory."""
+    return STRENGTH[row["pair"]] * (1.0 if row.get("trajectory", "tuned") == "tuned" else 0.8)
+
+
+def sparsity(sets: list[str]) -> pl.DataFrame:
+    grid = sorted({*(10 ** (-6 + 0.16 * step) for step in range(37)), 0.01, 0.1})
+    keys = {**along(sets), "divergence": ["js", "js_nucleus"], "quantity": ["share_below"], "threshold": grid}
+
+    def share(row: dict) -> float:
+        floor = 0.25 if row["divergence"] == "js" else 0.75
+        return 1 - (1 - floor) * min(1, shift(row) / 2.2) * math.exp(-((row["threshold"] / 0.08) ** 0.5))
+
+    mean = table({**keys, "quantity": ["mean"], "threshold": [None]}, lambda row: 0.02 * shift(row))
+    return pl.concat([table(keys, share, spread=0.01), mean], how="vertical_relaxed")
+
+
+def position_profile(sets: list[str]) -> pl.DataFrame:
+    edges = [0, 1, 2, 3, 5, 8, 12, 20, 33, 55]
+    keys = {**along(sets), "origin": ["start", "end"], "bin": list(itertools.pairwise(edges))}
+    relative = {**along(sets), "origin": ["relative"], "bin": [(i / 20, (i + 1) / 20) for i in range(20)]}
+
+    def by_token(row: dict) -> float | None:
+        far = row["bin"][0] + 1
+        if row["pair"] == "sft" and far > 50:
+            return None
+        return shift(row) * 0.02 * (1 + 6 / far ** (1.2 if row["origin"] == "start" else 3))
+
+    def by_part(row: dict) -> float:
+        low = row["bin"][0]
+        return shift(row) * 0.02 * (1 + 4 * math.exp(-12 * low) + math.exp(-40 * (0.95 - low)))
+
+    both = pl.concat([table(keys, by_token), table(relative, by_part)], how="vertical_relaxed")
+    low, high = (pl.col("bin").list.get(end).cast(pl.Float64) for end in (0, 1))
+    columns = ["pair", "set", "trajectory", "origin", "bin_low", "bin_high", "estimate", "ci_low", "ci_high"]
+    return both.with_columns(bin_low=low, bin_high=high).select(*columns, "n_problems", "n_tokens")
+
+
+def entropy_by_js(sets: list[str]) -> pl.DataFrame:
+    edges = [0.0, 0.0001, 0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6932]
+    quantities = ["mean_entropy", "share_low_entropy", "share_of_positions"]
+    keys = {**along(sets), "policy": ["base", "tuned"], "quantity": quantities, "bin": list(range(8))}
+
+    def value(row: dict) -> float | None:
+        i, tuned = row["bin"], row["policy"] == "tuned"
+        if row["quantity"] == "share_of_positions":
+            return [0.55, 0.2, 0.1, 0.05, 0.04, 0.03, 0.02, 0.01][i]
+        if row["pair"] == "grpo" and i == 7:
+            return None
+        entropy = 0.05 + 0.11 * i * (0.5 if tuned else 1.0) * (1 + 0.2 * shift(row))
+        return entropy if row["quantity"] == "mean_entropy" else max(0.0, 1 - entropy)
+
+    low = pl.col("bin").replace_strict(dict(enumerate(edges[:-1])), return_dtype=pl.Float64)
+    high = pl.col("bin").replace_strict(dict(enumerate(edges[1:])), return_dtype=pl.Float64)
+    return table(keys, value).with_columns(js_low=low, js_high=high).drop("bin")
+
+
+def token_identity(sets: list[str]) -> pl.DataFrame:
+    tokens = ["=", ":", "\n", " ", "+", "-", "1", "2", "3", "$x$", "Ġtherefore, we", "中文", None, "0", "a\tb"]
+    keys = {**along(sets), "quantity": ["mean_js", "share_high", "share_of_positions"], "token_id": list(range(15))}
+
+    def value(row: dict) -> float:
+        scale = {"mean_js": 0.3, "share_high": 0.9, "share_of_positions": 0.05}[row["quantity"]]
+        return min(1, scale * shift(row) / 2.2 * 0.8 ** row["token_id"])
+
+    named = table(keys, value).with_columns(token=pl.col("token_id").map_elements(tokens.__getitem__, pl.String))
+    explained = table({**along(sets), "quantity": ["variance_explained"]}, lambda row: 0.2 + 0.05 * shift(row))
+    return pl.concat([explained, named], how="diagonal_relaxed").select(named.columns)
+
+
+def top_k_overlap(sets: list[str]) -> pl.DataFrame:
+    keys = {**along(sets), **CELLS, "k": [1, 2, 3, 5, 10]}
+
+    def overlap(row: dict) -> float:
+        floor = 0.98 if row["positions"] == "all" else 0.85
+        return floor - 0.3 * shift(row) / row["k"] ** 1.5 * (0.1 if row["positions"] == "all" else 1)
+
+    return table(keys, overlap, spread=0.04)
+
+
+def rank_reordering(sets: list[str]) -> pl.DataFrame:
+    directions = ["base_rank_of_tuned_top1", "tuned_rank_of_base_top1"]
+    keys = {**along(sets), **CELLS, "direction": directions, "rank_at_most": [1, 2, 3, 5, 10]}
+
+    def within(row: dict) -> float:
+        miss = 0.3 * shift(row) if row["positions"] == "high_js" else 0.02 * shift(row)
+        return 1 - miss / row["rank_at_most"] * (1 if row["direction"] == directions[0] else 0.8)
+
+    return table(keys, within, spread=0.03)
+
+
+def low_probability(sets: list[str]) -> pl.DataFrame:
+    levels = [0.001, 0.01, 0.05, 0.1]
+    keys = {**along(sets), **CELLS, "direction": list(INTERCHANGED), "probability_below": levels}
+
+    def share(row: dict) -> float:
+        scale = 1.0 if row["positions"] == "high_js" else 0.05
+        return scale * 0.8 * shift(row) * INTERCHANGED[row["direction"]] * row["probability_below"] ** 0.7
+
+    return table(keys, share)
+
+
+def mass_reallocation(sets: list[str]) -> pl.DataFrame:
+    candidates = ["shared", "base_only", "tuned_only", "neither"]
+    keys = {**along(sets), **CELLS, "candidates": candidates, "quantity": ["mass_base", "mass_tuned", "change"]}
+
+    def value(row: dict) -> float:
+        base = dict(zip(candidates, (0.55, 0.25, 0.1, 0.1), strict=True))[row["candidates"]]
+        change = dict(zip(candidates, (0.12, -0.18, 0.09, -0.03), strict=True))[row["candidates"]] * shift(row) / 2
+        change *= 1 if row["positions"] == "high_js" else 0.1
+        return {"mass_base": base, "mass_tuned": base + change, "change": change}[row["quantity"]]
+
+    return table(keys, value)
+
+
+def evolution(sets: list[str]) -> pl.DataFrame:
+    steps, quantiles = [6, 12, 18, 24, 30], [0.5, 0.75, 0.9, 0.95, 0.99]
+    keys = {"pair": ["dapo", "grpo"], "set": sets, "divergence": ["js", "js_nucleus"], "step": steps}
+
+    def value(row: dict) -> float:
+        return 0.5 * (row["step"] / 30) ** 0.7 * shift(row) * row["quantile"] ** 20
+
+    return table({**keys, "quantile": quantiles}, value)
+
+
+def cross_sampling(sets: list[str], pairs: tuple[str, ...] = ("dapo",)) -> pl.DataFrame:
+    thresholds = [math.inf, 0.3, 0.15, 0.08, 0.03, 0.005, 1e-5, -math.inf]
+    quantities = ["accuracy", "switched_share", "effective_share", "effective_count", "recovered_gain"]
+    keys = {"pair": list(pairs), "set": sets, "direction": ["forward", "reverse"], "criterion": ["js", "random"]}
+
+    def value(row: dict) -> float:
+        done = row["budget"] / 7
+        reverse, random = row["direction"] == "reverse", row["criterion"] == "random" and row["budget"] < 7
+        gain = done**3 if random else 1 - (1 - done) ** 3
+        share = (0.055 if reverse else 0.026) * done ** (1.4 if random else 0.8)
+        accuracy = 0.97 - 0.49 * gain if reverse else 0.49 + 0.48 * gain
+        return {"accuracy": accuracy, "effective_share": share, "recovered_gain": gain}.get(row["quantity"], done)
+
+    swept = table({**keys, "budget": list(range(8)), "quantity": quantities}, value, spread=0.05)
+    return swept.with_columns(threshold=pl.Series(thresholds).gather(swept["budget"]))
+
+
+def training(sets: list[str]) -> pl.DataFrame:
+    accuracies = {"base": 0.5, "sft": 0.9, "grpo": 0.93, "dapo": 0.95, "dapo-high-kl": 0.965, "dapo-low-kl": 0.958}
+    jitter = {1: -0.006, 2: 0.002, 3: 0.005}
+    rows = []
+    for model, accuracy in accuracies.items():
+        quantities = {"accuracy": accuracy, "length": 30.0}
+        quantities |= {"accuracy_minus_base": accuracy - 0.5} if model != "base" else {}
+        quantities |= {"accuracy_minus_baseline": accuracy - 0.95} if model.endswith("kl") else {}
+        seeds = [1, 2, 3, None] if model.startswith("dapo") else [0, None]
+        for quantity, value in quantities.items():
+            keys = {"model": [model], "set": sets, "seed": seeds, "quantity": [quantity]}
+            rows.append(table(keys, lambda row, value=value: value + jitter.get(row["seed"], 0), spread=0.02))
+    return pl.concat(rows, how="vertical_relaxed")
+
+
+def claims(sets: list[str]) -> pl.DataFrame:
+    measured = [
+        ("C1", "share of positions with JS below 0.01", 0.8, "above", 0.91),
+        ("C2", "share of positions with JS above 0.1, control pair minus this pair", 0.0, "above", 0.0123),
+        ("C3", "mean JS, first 5 % of the response over its middle 50 %", 1.0, "above", 12.3),
+        ("C4", "mean JS, last 5 % of the response over its middle 50 %", 1.0, "above", 0.4),
+        ("C5", "mean base entropy, positions with JS below 0.01 minus those with JS above 0.1", 0.0, "below", -0.43),
+        ("C6", "share of positions with JS above 0.1 whose base entropy is below 0.5 nats", 0.05, "above", 0.051),
+        ("C7", "share of the variance of JS that token identity explains", 0.5, "below", 0.62),
+        ("C8", "mean overlap of the top-2 sets at JS above 0.1", 0.8, "above", 0.88),
+        ("C9", "share of the tuned policy's top-1 within the base's top 3 at JS above 0.1", 0.8, "above", 0.97),
+        ("C10", "share of the tuned policy's top-1 with base probability below 0.01", 0.1, "below", 0.0004),
+        ("C11", "gain recovered forward at an effective share of at most 0.1", 0.8, "above", 0.99),
+        ("C12", "gain lost in reverse at an effective share of at most 0.1", 0.8, "above", 1.02),
+        ("C13", "gain recovered forward at an effective share of at most 0.1, JS minus random", 0.0, "above", 0.8),
+        ("C13", "gain lost in reverse at an effective share of at most 0.1, JS minus random", 0.0, "above", 0.2),
+        ("C14", "growth of the 99th minus growth of the 50th percentile of JS", 0.0, "above", 0.31),
+    ]
+    rows = [
+        claim_row(claim, pair, problem_set, quantity, bound, side, value)
+        for pair, problem_set in itertools.product(("dapo", "grpo"), sets)
+        for claim, quantity, bound, side, value in measured
+    ]
+    for model, problem_set in itertools.product(("dapo-high-kl", "dapo-low-kl"), sets):
+        quantity = f"accuracy, {model} minus dapo, mean over paired seeds"
+        rows.append(claim_row("C15", f"{model} vs dapo", problem_set, quantity, 0.0, "above", 0.004))
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def claim_row(claim: str, pair: str, problem_set: str, quantity: str, bound: float, side: str, value: float) -> dict:
+    low, high = value - 0.1 * abs(value) - 0.005, value + 0.1 * abs(value)
+    inside = {"above": low > bound, "below": high < bound}
+    verdict = "supports" if inside[side] else "inconclusive" if low <= bound <= high else "contradicts"
+    row = {"claim": claim, "pair": pair, "set": problem_set, "quantity": quantity}
+    if pair == "grpo" and claim in ("C11", "C12", "C13"):
+        value = low = high = None
+        verdict = "not measured"
+    limits = {"estimate": value, "ci_low": low, "ci_high": high, "bound": bound, "side": side}
+    return row | limits | {"paper_value": "0.83 (DAPO), 0.98 (SimpleRL)", "verdict": verdict, "n_problems": 64}
+
+
+TABLES = {
+    made.__name__: made
+    for made in (
+        *(sparsity, position_profile, entropy_by_js, token_identity, top_k_overlap, rank_reordering),
+        *(low_probability, mass_reallocation, evolution, cross_sampling, training, claims),
+    )
+}
