@@ -1,20 +1,10 @@
 import json
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
-from tiny_models import tiny_policy
+from tiny_models import save_tokenizer, tiny_policy
 from tokenshift.errors import StudyError
 from tokenshift.models import load_model, load_tokenizer, locate, shared_vocabulary
-
-
-def save_tokenizer(folder, characters: str) -> None:
-    tokens = ["<pad>", "<eos>", *characters]
-    tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token=None))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
 
 
 def test_a_saved_model_loads_with_its_logits(tmp_path):

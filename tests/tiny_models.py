@@ -1,7 +1,10 @@
 """Tiny random causal LMs, made in memory in a fraction of a second."""
 
+from pathlib import Path
+
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from tokenshift.generation import Policy
 
@@ -38,3 +41,12 @@ def mixed(policy: Policy, other: Policy, share: float) -> Policy:
     }
     model.load_state_dict(weights)
     return Policy(model, policy.stop_token_ids, policy.vocabulary_size)
+
+
+def save_tokenizer(folder: Path, characters: str) -> None:
+    """Save a tokenizer with one token for each of `characters` into a model folder."""
+    tokens = ["<pad>", "<eos>", *characters]
+    tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token=None))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)

@@ -28,8 +28,8 @@ class Checkout:
         """Rules of the jobs that a dry run plans."""
         result = self.snakemake("--dry-run", *arguments)
         assert result.returncode == 0, result.stderr + result.stdout
-        jobs = set(re.findall(r"^(?:local)?rule (\w+):", result.stdout + result.stderr, re.MULTILINE))
-        return jobs - {"all"}
+        table = re.search(r"^Job stats:\njob +count\n[- ]+\n(.*?)^total", result.stdout, re.MULTILINE | re.DOTALL)
+        return {line.split()[0] for line in table[1].splitlines()} - {"all"} if table else set()
 
 
 def copy_project(folder: Path) -> Checkout:

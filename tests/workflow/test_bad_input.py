@@ -1,16 +1,24 @@
 """Bad studies and bad data end before any compute, with one clear line and no output."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from checkouts import ROOT, Checkout
-from tiny_models import tiny_policy
+from tiny_models import save_tokenizer, tiny_policy
 
 TINY = yaml.safe_load((ROOT / "tests/workflow/tiny.yaml").read_text())
 PROBLEM = {"problem_id": "a", "problem": "1 + 1", "answer": "2"}
+
+
+@pytest.fixture
+def bad(checkout):
+    """A project without results of the study `bad`."""
+    shutil.rmtree(checkout.root / "results" / "bad", ignore_errors=True)
+    return checkout
 
 
 def run(checkout: Checkout, folder: Path, study: dict):
@@ -46,10 +54,10 @@ def fails_before_compute(checkout: Checkout, result, message: str) -> None:
         ("cross_sampling", {"quantiles": [0.9, 0.5]}, "quantiles out of order: [0.9, 0.5] must increase"),
     ],
 )
-def test_a_wrong_study_file(checkout, tmp_path, section, change, message):
-    result = run(checkout, tmp_path, {**TINY, section: {**TINY[section], **change}})
-    fails_before_compute(checkout, result, message)
-    assert not (checkout.root / "results" / "bad").exists()
+def test_a_wrong_study_file(bad, tmp_path, section, change, message):
+    result = run(bad, tmp_path, {**TINY, section: {**TINY[section], **change}})
+    fails_before_compute(bad, result, message)
+    assert not (bad.root / "results" / "bad").exists()
 
 
 @pytest.mark.parametrize(
@@ -63,24 +71,30 @@ def test_a_wrong_study_file(checkout, tmp_path, section, change, message):
     ids=["missing column", "duplicate id", "empty problem", "unparsable answer"],
 )
 @pytest.mark.study
-def test_wrong_problems(checkout, tmp_path, rows, message):
+def test_wrong_problems(bad, tmp_path, rows, message):
     problems = tmp_path / "problems.jsonl"
     problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
     study = existing_pair(problems, tmp_path / "base", tmp_path / "tuned")
-    result = run(checkout, tmp_path, study)
-    fails_before_compute(checkout, result, message)
+    result = run(bad, tmp_path, study)
+    fails_before_compute(bad, result, message)
 
 
 @pytest.mark.study
-def test_models_that_cannot_be_used(checkout, tmp_path):
-    from test_models import save_tokenizer
-
+@pytest.mark.parametrize(
+    ("other_characters", "weights", "message"),
+    [
+        ("0123456789+=*", True, "disagree at id 14, ' ' against '*'"),
+        ("0123456789+= ", False, "tuned holds no weights"),
+    ],
+    ids=["tokenizers", "weights"],
+)
+def test_models_that_cannot_be_used(bad, tmp_path, other_characters, weights, message):
     problems = tmp_path / "problems.jsonl"
     problems.write_text(json.dumps(PROBLEM) + "\n")
-    for name, characters in (("base", "0123456789+= "), ("tuned", "0123456789+=*")):
+    for name, characters in (("base", "0123456789+= "), ("tuned", other_characters)):
         tiny_policy(0).model.save_pretrained(tmp_path / name)
         save_tokenizer(tmp_path / name, characters)
+    if not weights:
+        (tmp_path / "tuned" / "model.safetensors").unlink()
     study = existing_pair(problems, tmp_path / "base", tmp_path / "tuned")
-    fails_before_compute(checkout, run(checkout, tmp_path, study), "disagree at id 14, ' ' against '*'")
-    (tmp_path / "tuned" / "model.safetensors").unlink()
-    fails_before_compute(checkout, run(checkout, tmp_path, study), "tuned holds no weights")
+    fails_before_compute(bad, run(bad, tmp_path, study), message)
