@@ -4,7 +4,6 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 INSTALLED := .venv/installed
-STUDY = $(shell $(BIN)/python -c 'import yaml; print(yaml.safe_load(open("config/config.yaml"))["study"])')
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

@@ -16,6 +16,7 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/rollouts.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/cross_samples.smk"
+include: "workflow/rules/shards.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tokenshift.artifacts import atomic_file, atomic_folder, read_parquet, write_parquet
+from tokenshift import artifacts
+from tokenshift.artifacts import atomic_file, atomic_folder, gather_parquet, read_parquet, write_parquet
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CORPUS, VOCABULARY
 
@@ -24,6 +25,26 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
     for name in ("first", "second"):
         write_parquet(tmp_path / name, TABLE, VOCABULARY, {}, ())
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_parts_are_gathered_into_the_bytes_of_one_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "ROW_GROUP", 7)
+    table = pa.table({"token": [f"t{row}" for row in range(40)], "token_id": range(40)})
+    cuts = [0, 3, 3, 20, 21, 40]
+    parts = [tmp_path / f"part-{number}" for number in range(len(cuts) - 1)]
+    for part, start, end in zip(parts, cuts, cuts[1:], strict=False):
+        write_parquet(part, table.slice(start, end - start), VOCABULARY, {"seed": 1}, ())
+    write_parquet(tmp_path / "whole", table, VOCABULARY, {"seed": 1}, ())
+    gather_parquet(tmp_path / "gathered", parts)
+    assert (tmp_path / "gathered").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_parts_of_different_runs_are_refused(tmp_path):
+    for seed in (1, 2):
+        write_parquet(tmp_path / str(seed), TABLE, VOCABULARY, {"seed": seed}, ())
+    with pytest.raises(StudyError, match="2 does not belong with"):
+        gather_parquet(tmp_path / "gathered", [tmp_path / "1", tmp_path / "2"])
+    assert not (tmp_path / "gathered").exists()
 
 
 def test_another_kind_or_version_of_file_is_refused(tmp_path):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
+from polars.testing import assert_frame_equal
 
 from checkouts import Checkout, copy_project
 from tokenshift.config import load_study
@@ -105,6 +107,23 @@ def test_a_second_clean_run_gives_the_same_bytes(finished, tmp_path):
     differing = [name for name, file in first_files.items() if file.read_bytes() != second_files[name].read_bytes()]
     assert differing == []
     shutil.rmtree(tmp_path / "results")
+
+
+def test_shards_give_the_same_rows(finished, tmp_path):
+    sharded = Checkout(tmp_path / "sharded")
+    shutil.copytree(finished.root, sharded.root, symlinks=True)
+    study = yaml.safe_load((sharded.root / "tests/workflow/tiny.yaml").read_text())
+    file = tmp_path / "sharded.yaml"
+    file.write_text(yaml.safe_dump({**study, "compute": {"shards": 3}}))
+    names = ["rollouts/dapo-s1/heldout", "scores/dapo/heldout/tuned", "cross_samples/dapo/heldout/forward-js"]
+    targets = [f"results/tiny/{name}.parquet" for name in names]
+    for target in targets:
+        (sharded.root / target).unlink()
+    result = sharded.snakemake(*targets, "--config", f"study={file}")
+    assert result.returncode == 0, result.stderr[-5000:]
+    for target in targets:
+        whole, gathered = (pl.read_parquet(checkout.root / target) for checkout in (finished, sharded))
+        assert_frame_equal(whole, gathered, abs_tol=1e-5)
 
 
 def test_the_report_is_made(finished):

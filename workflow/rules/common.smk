@@ -125,6 +125,17 @@ def pair_models(wildcards):
     return {"base": manifest(pair.base), "tuned": manifest(pair.tuned)}
 
 
+def part(path):
+    """The path that a stage's job writes: the file itself or, with several shards, its shard of it."""
+    stem, suffix = path.rsplit(".", 1)
+    return path if STUDY.compute.shards == 1 else f"{stem}/{{shard}}-of-{STUDY.compute.shards}.{suffix}"
+
+
+def shard(wildcards):
+    """Number of this job's shard, from 0, and how many there are."""
+    return [int(getattr(wildcards, "shard", 0)), STUDY.compute.shards]
+
+
 wildcard_constraints:
     problem_set=one_of(STUDY.problems),
     corpus=one_of(STUDY.corpora),
@@ -132,3 +143,4 @@ wildcard_constraints:
     pair=one_of(STUDY.pairs),
     trajectory="tuned|base",
     direction="forward|reverse",
+    shard=r"\d+",

@@ -7,11 +7,11 @@ rule cross_samples_js:
         problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
         scores=primary_scores,
     output:
-        f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.parquet",
+        part(f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.parquet"),
     log:
-        f"{RESULTS}/logs/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.log",
+        part(f"{RESULTS}/logs/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.log"),
     benchmark:
-        f"{RESULTS}/benchmarks/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.tsv"
+        part(f"{RESULTS}/benchmarks/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.tsv")
     conda:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
@@ -20,6 +20,7 @@ rule cross_samples_js:
         mem_mb=STUDY.compute.mem_mb,
         runtime=STUDY.compute.runtime,
     params:
+        shard=shard,
         spec=lambda w: spec(
             "cross_sample_js.py",
             "inference",
@@ -33,7 +34,8 @@ rule cross_samples_js:
     shell:
         "python $SCRIPTS/cross_sample_js.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --problems {input.problems} --scores {input.scores} --threads {threads} --output {output} 2> >(tee {log} >&2)"
+        " --problems {input.problems} --scores {input.scores} --threads {threads} --shard {params.shard}"
+        " --output {output} 2> >(tee {log} >&2)"
 
 
 rule cross_samples_random:
@@ -42,11 +44,11 @@ rule cross_samples_random:
         problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
         matched=f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.parquet",
     output:
-        f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-random.parquet",
+        part(f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-random.parquet"),
     log:
-        f"{RESULTS}/logs/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-random.log",
+        part(f"{RESULTS}/logs/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-random.log"),
     benchmark:
-        f"{RESULTS}/benchmarks/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-random.tsv"
+        part(f"{RESULTS}/benchmarks/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-random.tsv")
     conda:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
@@ -55,10 +57,12 @@ rule cross_samples_random:
         mem_mb=STUDY.compute.mem_mb,
         runtime=STUDY.compute.runtime,
     params:
+        shard=shard,
         spec=lambda w: spec("cross_sample_random.py", "inference", direction=w.direction, **sampling_spec()),
     message:
         "Cross-sampling {wildcards.pair} {wildcards.direction} at random positions on {wildcards.problem_set}"
     shell:
         "python $SCRIPTS/cross_sample_random.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --problems {input.problems} --matched {input.matched} --threads {threads} --output {output} 2> >(tee {log} >&2)"
+        " --problems {input.problems} --matched {input.matched} --threads {threads} --shard {params.shard}"
+        " --output {output} 2> >(tee {log} >&2)"

@@ -7,11 +7,11 @@ rule rollouts:
         model=f"{RESULTS}/models/{{model}}/manifest.json",
         problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
     output:
-        f"{RESULTS}/rollouts/{{model}}/{{problem_set}}.parquet",
+        part(f"{RESULTS}/rollouts/{{model}}/{{problem_set}}.parquet"),
     log:
-        f"{RESULTS}/logs/rollouts/{{model}}/{{problem_set}}.log",
+        part(f"{RESULTS}/logs/rollouts/{{model}}/{{problem_set}}.log"),
     benchmark:
-        f"{RESULTS}/benchmarks/rollouts/{{model}}/{{problem_set}}.tsv"
+        part(f"{RESULTS}/benchmarks/rollouts/{{model}}/{{problem_set}}.tsv")
     conda:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
@@ -20,9 +20,11 @@ rule rollouts:
         mem_mb=STUDY.compute.mem_mb,
         runtime=STUDY.compute.runtime,
     params:
+        shard=shard,
         spec=lambda w: spec("rollouts.py", "inference", **sampling_spec()),
     message:
         "Sampling responses of {wildcards.model} to {wildcards.problem_set}"
     shell:
         "python $SCRIPTS/rollouts.py --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
-        " --threads {threads} --output {output} 2> >(tee {log} >&2)"
+        " --threads {threads} --shard {params.shard}"
+        " --output {output} 2> >(tee {log} >&2)"

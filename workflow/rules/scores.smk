@@ -7,11 +7,11 @@ rule scores:
         vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
         rollouts=trajectory_rollouts,
     output:
-        f"{RESULTS}/scores/{{pair}}/{{problem_set}}/{{trajectory}}.parquet",
+        part(f"{RESULTS}/scores/{{pair}}/{{problem_set}}/{{trajectory}}.parquet"),
     log:
-        f"{RESULTS}/logs/scores/{{pair}}/{{problem_set}}/{{trajectory}}.log",
+        part(f"{RESULTS}/logs/scores/{{pair}}/{{problem_set}}/{{trajectory}}.log"),
     benchmark:
-        f"{RESULTS}/benchmarks/scores/{{pair}}/{{problem_set}}/{{trajectory}}.tsv"
+        part(f"{RESULTS}/benchmarks/scores/{{pair}}/{{problem_set}}/{{trajectory}}.tsv")
     conda:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
@@ -20,13 +20,15 @@ rule scores:
         mem_mb=STUDY.compute.mem_mb,
         runtime=STUDY.compute.runtime,
     params:
+        shard=shard,
         spec=lambda w: spec("score.py", "inference", **scoring_spec()),
     message:
         "Scoring {wildcards.pair} along the {wildcards.trajectory} responses to {wildcards.problem_set}"
     shell:
         "python $SCRIPTS/score.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --rollouts {input.rollouts} --threads {threads} --output {output} 2> >(tee {log} >&2)"
+        " --rollouts {input.rollouts} --threads {threads} --shard {params.shard}"
+        " --output {output} 2> >(tee {log} >&2)"
 
 
 rule checkpoint_scores:
@@ -35,11 +37,11 @@ rule checkpoint_scores:
         vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
         rollouts=lambda w: f"{RESULTS}/rollouts/{STUDY.pairs[w.pair].tuned}/{w.problem_set}.parquet",
     output:
-        f"{RESULTS}/checkpoint_scores/{{pair}}/{{problem_set}}.parquet",
+        part(f"{RESULTS}/checkpoint_scores/{{pair}}/{{problem_set}}.parquet"),
     log:
-        f"{RESULTS}/logs/checkpoint_scores/{{pair}}/{{problem_set}}.log",
+        part(f"{RESULTS}/logs/checkpoint_scores/{{pair}}/{{problem_set}}.log"),
     benchmark:
-        f"{RESULTS}/benchmarks/checkpoint_scores/{{pair}}/{{problem_set}}.tsv"
+        part(f"{RESULTS}/benchmarks/checkpoint_scores/{{pair}}/{{problem_set}}.tsv")
     conda:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
@@ -48,6 +50,7 @@ rule checkpoint_scores:
         mem_mb=STUDY.compute.mem_mb,
         runtime=STUDY.compute.runtime,
     params:
+        shard=shard,
         spec=lambda w: spec(
             "checkpoint_scores.py",
             "inference",
@@ -59,4 +62,5 @@ rule checkpoint_scores:
     shell:
         "python $SCRIPTS/checkpoint_scores.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --rollouts {input.rollouts} --threads {threads} --output {output} 2> >(tee {log} >&2)"
+        " --rollouts {input.rollouts} --threads {threads} --shard {params.shard}"
+        " --output {output} 2> >(tee {log} >&2)"

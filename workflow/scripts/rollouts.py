@@ -15,6 +15,7 @@ from tokenshift.noise import uniforms
 from tokenshift.rollouts import requests, response_columns
 from tokenshift.sampling import Sampling
 from tokenshift.schemas import PROBLEMS, ROLLOUTS
+from tokenshift.shards import add_shard_argument, shard
 from tokenshift.verification import Grader
 
 
@@ -25,13 +26,15 @@ def main() -> None:
     parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of rollouts")
+    add_shard_argument(parser)
     args = parser.parse_args()
     spec, evaluation = args.spec, args.spec["evaluation"]
     torch.set_num_threads(args.threads)
     sampling = Sampling(evaluation["temperature"], evaluation["top_p"], evaluation["max_new_tokens"])
     tokenizer = load_tokenizer(args.model)
     policy = Policy.of(load_model(args.model, spec["compute"]["dtype"], spec["compute"]["device"]), tokenizer)
-    asked = requests(read_parquet(args.problems, PROBLEMS), evaluation["samples"], tokenizer, **spec["prompt"])
+    problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
+    asked = requests(problems, evaluation["samples"], tokenizer, **spec["prompt"])
     noise = uniforms(spec["seed"], "token", asked.problem_ids, asked.samples, sampling.max_new_tokens)
     responses = generate(policy, asked.prompts, noise, sampling, evaluation["batch_size"], name="rollouts")
     with Grader() as grader:

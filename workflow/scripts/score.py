@@ -13,6 +13,7 @@ from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer
 from tokenshift.schemas import ROLLOUTS, SCORES
 from tokenshift.scoring import positions_within, score
+from tokenshift.shards import add_shard_argument, shard
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=Path, required=True, help="Parquet file with the responses")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of scores")
+    add_shard_argument(parser)
     args = parser.parse_args()
     spec, compute = args.spec, args.spec["compute"]
     torch.set_num_threads(args.threads)
@@ -32,7 +34,7 @@ def main() -> None:
         Policy.of(load_model(folder, compute["dtype"], compute["device"]), load_tokenizer(folder))
         for folder in (args.base, args.tuned)
     )
-    rollouts = read_parquet(args.rollouts, ROLLOUTS)
+    rollouts = shard(read_parquet(args.rollouts, ROLLOUTS), *args.shard)
     settings = Settings(**spec["comparison"])
     chunk_positions = positions_within(spec["chunk_memory_mb"], base.vocabulary_size)
     table = score(base, tuned, rollouts, settings, spec["batch_tokens"], chunk_positions, name="scores")

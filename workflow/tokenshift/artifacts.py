@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from tokenshift.errors import StudyError
 
 SCHEMA_VERSION = "1"
+ROW_GROUP = 131_072  # rows; fixed, so that a file gathered from parts equals one written whole
 
 
 @contextlib.contextmanager
@@ -96,7 +97,39 @@ def write_parquet(path: str | Path, table: pa.Table, schema: pa.Schema, spec: di
         "tokenshift.versions": json.dumps(versions(*packages), sort_keys=True),
     }
     with atomic_file(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(described), temporary, compression="zstd")
+        _write_row_groups(temporary, [table.replace_schema_metadata(described)])
+
+
+def gather_parquet(path: str | Path, parts: Sequence[str | Path]) -> None:
+    """Join `parts`, written by `write_parquet` with one spec, into the file that writing all rows at once would give.
+
+    Holds no more than two row groups. Raises StudyError when the parts differ in columns or metadata.
+    """
+    schemas = [pq.read_schema(part) for part in parts]
+    for part, schema in zip(parts, schemas, strict=True):
+        if not schema.equals(schemas[0], check_metadata=True):
+            raise StudyError(f"{part} does not belong with {parts[0]}: delete both and let Snakemake make them again")
+    batches = (pa.Table.from_batches([batch]) for part in parts for batch in pq.ParquetFile(part).iter_batches())
+    with atomic_file(path) as temporary:
+        _write_row_groups(temporary, batches, schemas[0])
+
+
+def _write_row_groups(path: Path, tables: Iterable[pa.Table], schema: pa.Schema | None = None) -> None:
+    """Write the rows of `tables` in row groups of ROW_GROUP, however they were cut."""
+    pending: list[pa.Table] = []
+    writer = None
+    for table in tables:
+        schema = schema or table.schema
+        writer = writer or pq.ParquetWriter(path, schema, compression="zstd")
+        pending.append(table.cast(schema))
+        while sum(map(len, pending)) >= ROW_GROUP:
+            joined = pa.concat_tables(pending).combine_chunks()
+            writer.write_table(joined.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
+            pending = [joined.slice(ROW_GROUP)]
+    writer = writer or pq.ParquetWriter(path, schema, compression="zstd")
+    if any(map(len, pending)):
+        writer.write_table(pa.concat_tables(pending).combine_chunks(), row_group_size=ROW_GROUP)
+    writer.close()
 
 
 def read_parquet(path: str | Path, schema: pa.Schema, columns: list[str] | None = None) -> pl.DataFrame:

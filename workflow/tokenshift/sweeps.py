@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -15,6 +16,7 @@ from tokenshift.noise import uniforms
 from tokenshift.rollouts import requests, response_columns
 from tokenshift.sampling import Sampling
 from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
+from tokenshift.shards import add_shard_argument, shard
 from tokenshift.verification import Grader
 
 
@@ -27,11 +29,12 @@ def sweep_parser(description: str, spec: str) -> argparse.ArgumentParser:
     parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of cross-samples")
+    add_shard_argument(parser)
     return parser
 
 
 def run_sweep(args: argparse.Namespace, rules: dict[float, Rule]) -> None:
-    """Cross-sample with the rule of each threshold in turn and write schemas.CROSS_SAMPLES to args.output."""
+    """Cross-sample with the rule of each threshold and write schemas.CROSS_SAMPLES to args.output, by problem."""
     spec, evaluation = args.spec, args.spec["evaluation"]
     torch.set_num_threads(args.threads)
     sampling = Sampling(evaluation["temperature"], evaluation["top_p"], evaluation["max_new_tokens"])
@@ -42,7 +45,8 @@ def run_sweep(args: argparse.Namespace, rules: dict[float, Rule]) -> None:
         for folder in folders
     )
     stops = {*primary.stop_token_ids, *intervention.stop_token_ids}
-    asked = requests(read_parquet(args.problems, PROBLEMS), evaluation["samples"], tokenizer, **spec["prompt"])
+    problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
+    asked = requests(problems, evaluation["samples"], tokenizer, **spec["prompt"])
     noise, coins = (
         uniforms(spec["seed"], purpose, asked.problem_ids, asked.samples, sampling.max_new_tokens)
         for purpose in ("token", "coin")
@@ -73,5 +77,6 @@ def run_sweep(args: argparse.Namespace, rules: dict[float, Rule]) -> None:
                     }
                 )
             )
-    table = pa.concat_tables(parts, promote_options="permissive")
+    by_threshold = np.arange(len(rules) * len(asked.prompts)).reshape(len(rules), -1)
+    table = pa.concat_tables(parts, promote_options="permissive").take(by_threshold.T.ravel())
     write_parquet(args.output, table, CROSS_SAMPLES, spec, ("torch", "transformers", "math-verify"))

@@ -412,6 +412,9 @@ class Compute(Section):
     device: Literal["cpu", "cuda"] = Field("cpu", description="Device of inference and training.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of inference.")
     threads: Positive = Field(1, description="CPU threads of each model job.")
+    shards: Positive = Field(
+        1, description="Jobs over which each stage's problems are spread; changes results by no more than rounding."
+    )
     gpus: int = Field(0, ge=0, description="GPUs requested for each model job.")
     mem_mb: Positive = Field(4000, description="Memory requested for each model job, in MB.")
     runtime: Positive = Field(60, description="Time requested for each model job, in minutes.")
