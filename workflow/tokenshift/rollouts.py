@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
-from tokenshift.prompts import encode_prompt
+from tokenshift.prompts import encode_prompt, unknown_characters_refused
 from tokenshift.verification import Grader
 
 
@@ -23,10 +23,14 @@ class Requests:
 def requests(
     problems: pl.DataFrame, samples: int, tokenizer: PreTrainedTokenizerBase, template: str, chat: bool
 ) -> Requests:
-    """Requests for `samples` responses to each of `problems` (schemas.PROBLEMS)."""
+    """Requests for `samples` responses to each of `problems` (schemas.PROBLEMS).
+
+    Raises StudyError when a problem holds a character without a token.
+    """
     rows = Requests([], [], [], [])
     for problem_id, problem, answer in problems.select("problem_id", "problem", "answer").iter_rows():
-        prompt = encode_prompt(tokenizer, template, chat, problem)
+        with unknown_characters_refused(tokenizer):
+            prompt = encode_prompt(tokenizer, template, chat, problem)
         for sample in range(samples):
             rows.problem_ids.append(problem_id)
             rows.samples.append(sample)

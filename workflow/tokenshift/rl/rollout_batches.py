@@ -11,7 +11,7 @@ from tokenshift.noise import uniforms
 from tokenshift.rollouts import requests, response_columns
 from tokenshift.sampling import Sampling
 from tokenshift.training.batches import shuffled_batch
-from tokenshift.training.encoding import require_context, unknown_characters_refused
+from tokenshift.training.encoding import require_context
 from tokenshift.verification import Grader
 
 
@@ -57,8 +57,7 @@ class Rollouts:
 
     def check_prompts(self) -> None:
         """Raise StudyError when a prompt cannot be encoded or, with the longest response, exceeds the context."""
-        with unknown_characters_refused(self.tokenizer):
-            prompts = requests(self.problems, 1, self.tokenizer, self.template, self.chat).prompts
+        prompts = requests(self.problems, 1, self.tokenizer, self.template, self.chat).prompts
         require_context((len(prompt) + self.sampling.max_new_tokens for prompt in prompts), self.policy.model)
 
     def draw(self, number: int, purpose: str) -> list[Group]:

@@ -1,28 +1,13 @@
 """From problems and solutions to token ids to train on."""
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tokenshift.errors import StudyError
-from tokenshift.prompts import encode_prompt
-
-
-@contextlib.contextmanager
-def unknown_characters_refused(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Turn the tokenizers library's bare Exception for a text that `tokenizer` has no tokens for into a StudyError."""
-    try:
-        yield
-    except Exception as error:
-        if "Missing [UNK] token" not in str(error):
-            raise
-        raise StudyError(
-            f"a prompt or solution holds a character that the tokenizer of {tokenizer.name_or_path} does not know; "
-            "train the base model on a corpus that holds it, or change the problems"
-        ) from None
+from tokenshift.prompts import encode_prompt, unknown_characters_refused
 
 
 @dataclass(frozen=True)
