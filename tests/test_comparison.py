@@ -15,6 +15,13 @@ def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.T
     return scale * torch.randn(rows, vocabulary, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float, candidates: int) -> dict[str, torch.Tensor]:
+    """The columns of the nuclei, from the candidates of both."""
+    logp = {"base": p.log(), "tuned": q.log()}
+    ids = {name: most_probable(own, candidates)[1] for name, own in logp.items()}
+    return compare_nuclei(logp, ids, top_p)
+
+
 def dense_nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float) -> dict[str, np.ndarray]:
     """The columns of the nuclei from dense masks."""
     inside = {"base": in_nucleus(p, top_p), "tuned": in_nucleus(q, top_p)}
@@ -35,7 +42,7 @@ def dense_nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float) -> dict[str, np
 @pytest.mark.parametrize("scale", [0.1, 1.0, 6.0])
 def test_nuclei_small_and_large_equal_dense_masks(top_p, scale):
     p, q = (logits(40, 5000, seed, scale).softmax(-1) for seed in (0, 1))
-    columns = compare_nuclei(p, q, top_p, candidates=16)
+    columns = nuclei(p, q, top_p, candidates=16)
     for name, expected in dense_nuclei(p, q, top_p).items():
         np.testing.assert_allclose(columns[name], expected, atol=1e-12, err_msg=name)
 
@@ -43,7 +50,7 @@ def test_nuclei_small_and_large_equal_dense_masks(top_p, scale):
 def test_ties_belong_to_the_nucleus_in_the_order_of_their_ids():
     p = torch.full((1, 500), 1 / 500, dtype=torch.float64)
     q = p.clone()
-    columns = compare_nuclei(p, q, 0.5, candidates=8)
+    columns = nuclei(p, q, 0.5, candidates=8)
     assert columns["nucleus_size_base"] == 250
     assert columns["js_nucleus"] == 0
     assert columns["mass_base_base_only"] == 0
@@ -75,3 +82,24 @@ def test_untruncated_nucleus_gives_the_full_js():
     columns = compare(logits(20, 300, 6), logits(20, 300, 7), torch.zeros(20, dtype=torch.long), Settings(1.0, 1.0, 5))
     torch.testing.assert_close(columns["js"], columns["js_nucleus"])
     assert (columns["nucleus_size_base"] == 300).all()
+
+
+@given(
+    hnp.arrays(np.float32, (2, 30), elements=st.one_of(st.just(-np.inf), st.floats(-1e4, 1e4, width=32))),
+    st.sampled_from([0.5, 1.0, 2.0]),
+    st.sampled_from([0.7, 1.0]),
+)
+@settings(deadline=None)
+def test_extreme_and_masked_logits(blocks, temperature, top_p):
+    blocks[:, 3] = 0.0  # some token is always possible
+    base, tuned = (torch.from_numpy(block)[None] for block in blocks)
+    columns = compare(base, tuned, torch.tensor([3]), Settings(temperature, top_p, 5))
+    for name in ("js", "js_nucleus"):
+        assert 0 <= columns[name] <= np.log(2) + 1e-6
+    for name in ("kl_base_tuned", "kl_tuned_base"):
+        assert columns[name] >= 0  # and not NaN
+    for name in ("base", "tuned"):
+        assert 0 <= columns[f"entropy_{name}"] <= np.log(30) + 1e-5
+        assert 1 <= columns[f"nucleus_size_{name}"] <= 30
+    p, q = (block.double().softmax(-1) for block in (base, tuned))
+    np.testing.assert_allclose(columns["js"], jensenshannon(p, q, axis=-1) ** 2, atol=1e-5)

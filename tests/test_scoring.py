@@ -1,15 +1,18 @@
-import inspect
+import copy
+import os
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
-import transformers
-from scipy.spatial.distance import jensenshannon
 
-from tiny_models import VOCABULARY, mixed, tiny_policy
+from naive_scoring import naive_row
+from tiny_models import VOCABULARY, mixed, tiny_model, tiny_policy
 from tokenshift.comparison import Settings
 from tokenshift.errors import StudyError
+from tokenshift.generation import Policy
+from tokenshift.models import load_model, load_tokenizer
 from tokenshift.schemas import SCORES
 from tokenshift.scoring import _own_head, _response_hidden_states, score
 
@@ -35,53 +38,62 @@ def pair():
     return base, mixed(base, tiny_policy(1), 0.3)
 
 
-def naive_row(pair, prompt: list[int], response: list[int], position: int) -> dict:
-    """The scores at one position, straight from their definitions over dense float64 probabilities."""
-    with torch.inference_mode():
-        prefix = torch.tensor([prompt + response[:position]])
-        logits = [policy.model(prefix).logits[0, -1, :VOCABULARY].numpy() for policy in pair]
-    p, q = (np.exp(block - block.max()) / np.exp(block - block.max()).sum() for block in logits)
-    row = {"token_id": response[position], "js": jensenshannon(p, q) ** 2}
-    cut = []
-    for block in logits:
-        warm = np.exp((block - block.max()) / SETTINGS.temperature)
-        warm /= warm.sum()
-        order = np.argsort(-warm)
-        size = int(np.searchsorted(np.cumsum(warm[order]), SETTINGS.top_p) + 1)
-        cut.append((warm, set(order[:size].tolist())))
-    truncated = [np.where(np.isin(np.arange(VOCABULARY), list(inside)), warm, 0) for warm, inside in cut]
-    row["js_nucleus"] = jensenshannon(*truncated) ** 2
-    row["kl_base_tuned"], row["kl_tuned_base"] = (p * np.log(p / q)).sum(), (q * np.log(q / p)).sum()
-    groups = {"shared": cut[0][1] & cut[1][1], "base_only": cut[0][1] - cut[1][1], "tuned_only": cut[1][1] - cut[0][1]}
-    for name, own, other, (warm, inside) in (("base", p, q, cut[0]), ("tuned", q, p, cut[1])):
-        rival = "tuned" if name == "base" else "base"
-        row[f"entropy_{name}"] = -(own * np.log(own)).sum()
-        row[f"logp_{name}"] = np.log(own[response[position]])
-        row[f"rank_in_{name}_of_{rival}_top1"] = int((own > own[other.argmax()]).sum() + 1)
-        row[f"logp_{name}_of_{rival}_top1"] = np.log(own[other.argmax()])
-        row[f"nucleus_size_{name}"] = len(inside)
-        row[f"top_ids_{name}"] = np.argsort(-own)[: SETTINGS.top_k].tolist()
-        row[f"top_logps_{name}"] = np.log(np.sort(own)[::-1][: SETTINGS.top_k]).tolist()
-        for kind, members in groups.items():
-            row[f"mass_{name}_{kind}"] = warm[list(members)].sum()
-    return row
+def expected_rows(pair, given: pl.DataFrame) -> list[dict]:
+    """Naive scores of `given`, from float64 copies of both models."""
+    exact = [copy.deepcopy(policy.model).double() for policy in pair]
+    size = min(policy.vocabulary_size for policy in pair)
+    rows = []
+    for problem, sample, prompt, response in given.iter_rows():
+        with torch.inference_mode():
+            blocks = [model(torch.tensor([prompt + response])).logits[0, :, :size].numpy() for model in exact]
+        for position, token in enumerate(response):
+            logits = [block[len(prompt) - 1 + position] for block in blocks]
+            key = {"problem_id": problem, "sample": sample, "position": position}
+            rows.append(key | naive_row(logits, token, SETTINGS))
+    return rows
 
 
-def test_every_column_against_its_definition(pair):
-    given = rollouts([5, 1, 9, 7])
-    table = pl.from_arrow(score(*pair, given, SETTINGS, batch_tokens=30, chunk_positions=4))
-    expected = [
-        {"problem_id": problem, "sample": sample, "position": position, **naive_row(pair, prompt, response, position)}
-        for problem, sample, prompt, response in given.iter_rows()
-        for position in range(len(response))
-    ]
+def assert_scores(table: pl.DataFrame, expected: list[dict], tolerance: float) -> None:
+    """Every column of `table` against the naive scores: integers equal, the rest within `tolerance`."""
     assert set(expected[0]) == set(SCORES.names)
     for column in SCORES.names:
         values = [row[column] for row in expected]
         if table[column].dtype in (pl.String, pl.Int32, pl.List(pl.Int32)):
             assert table[column].to_list() == values, column
         else:
-            np.testing.assert_allclose(np.array(table[column].to_list()), np.array(values), atol=1e-6, err_msg=column)
+            found = np.array(table[column].to_list())
+            np.testing.assert_allclose(found, np.array(values), rtol=tolerance, atol=tolerance, err_msg=column)
+
+
+def test_every_column_against_its_definition(pair):
+    given = rollouts([5, 1, 9, 7])
+    table = pl.from_arrow(score(*pair, given, SETTINGS, batch_tokens=30, chunk_positions=4))
+    assert_scores(table, expected_rows(pair, given), 1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["Qwen2", "Llama", "Gemma2", "Gemma3", "Phi"])
+def test_every_column_in_single_precision(architecture):
+    pair = [Policy(tiny_model(architecture, seed), (), VOCABULARY) for seed in (0, 1)]
+    given = rollouts([5, 1, 9, 7])
+    table = pl.from_arrow(score(*pair, given, SETTINGS, batch_tokens=30, chunk_positions=4))
+    assert_scores(table, expected_rows(pair, given), 1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["Qwen2", "Llama", "Gemma2", "Gemma3", "Phi"])
+def test_js_in_half_precision_follows_from_the_models_own_logits(architecture):
+    """Against the logits as the models give them in bfloat16: the statistics add no error of that precision."""
+    pair = [Policy(tiny_model(architecture, seed).bfloat16(), (), VOCABULARY) for seed in (0, 1)]
+    given = rollouts([12])
+    table = pl.from_arrow(score(*pair, given, SETTINGS, batch_tokens=30, chunk_positions=64))
+    (prompt,), (response,) = given["prompt_token_ids"].to_list(), given["response_token_ids"].to_list()
+    with torch.inference_mode():
+        blocks = [policy.model(torch.tensor([prompt + response])).logits[0].double().numpy() for policy in pair]
+    start = len(prompt) - 1
+    expected = [
+        naive_row([block[start + position, :VOCABULARY] for block in blocks], token, SETTINGS)["js"]
+        for position, token in enumerate(response)
+    ]
+    np.testing.assert_allclose(table["js"], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(("batch_tokens", "chunk_positions"), [(1, 16), (10_000, 1024), (40, 1)])
@@ -130,21 +142,8 @@ def test_logits_that_are_not_finite_are_located(pair):
 )
 def test_the_head_is_the_models_own_in_every_architecture(architecture):
     """Tied and untied heads, with bias (Phi), logit scaling (Cohere, Granite) and soft-capping (Gemma)."""
-    sizes = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    more = {"intermediate_size": 32, "num_key_value_heads": 1, "head_dim": 8, "logit_scale": 0.3, "logits_scaling": 5.0}
-    extra = {"GPT2": {"n_embd": 16, "n_layer": 1, "n_head": 2}, "OPT": {"ffn_dim": 32, "word_embed_proj_dim": 8}}
-    name = {"Gemma3": "Gemma3Text"}.get(architecture, architecture)
-    config_class = getattr(transformers, f"{name}Config")
-    given = extra.get(architecture, more)
-    known = set(inspect.signature(config_class).parameters)
-    config = config_class(**{key: value for key, value in {**sizes, **given}.items() if key in known or key in sizes})
-    if architecture.startswith("Gemma"):
-        config.final_logit_softcapping = 2.0
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config).double().eval()
-    for parameter in model.parameters():
-        parameter.data.normal_(std=0.5)
-    tokens = torch.randint(2, 40, (1, 12))
+    model = tiny_model(architecture, 0).double()
+    tokens = torch.randint(2, VOCABULARY, (1, 12))
     with torch.inference_mode():
         expected = model(tokens).logits[0, 3:11]
         hidden = _response_hidden_states(model, tokens.tolist(), [8])
@@ -152,3 +151,18 @@ def test_the_head_is_the_models_own_in_every_architecture(architecture):
             found = torch.cat([head(hidden[:5]), head(hidden[5:])])
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(model(tokens).logits[0, 3:11], expected)
+
+
+def test_every_column_of_a_real_pair():
+    """Folders of a pair of models, as base:tuned in TOKENSHIFT_TEST_PAIR."""
+    folders = os.environ.get("TOKENSHIFT_TEST_PAIR", "").split(":")
+    if len(folders) != 2 or not all(Path(folder).is_dir() for folder in folders):
+        pytest.skip("TOKENSHIFT_TEST_PAIR does not name two model folders as base:tuned")
+    tokenizer = load_tokenizer(folders[0])
+    pair = [Policy.of(load_model(folder, "float32", "cpu"), tokenizer) for folder in folders]
+    text = tokenizer.encode("A train leaves at noon at sixty miles per hour. When does the next one pass it?")
+    given = pl.DataFrame(
+        {"problem_id": ["p"], "sample": [0], "prompt_token_ids": [text[:4]], "response_token_ids": [text[4:]]}
+    )
+    table = pl.from_arrow(score(*pair, given, SETTINGS, batch_tokens=1000, chunk_positions=8))
+    assert_scores(table, expected_rows(pair, given), 1e-4)

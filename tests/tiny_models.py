@@ -1,10 +1,12 @@
 """Tiny random causal LMs, made in memory in a fraction of a second."""
 
+import inspect
 from pathlib import Path
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from tokenshift.generation import Policy
 
@@ -50,3 +52,22 @@ def save_tokenizer(folder: Path, characters: str) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.decoder = decoders.Fuse()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
+
+
+def tiny_model(architecture: str, seed: int) -> PreTrainedModel:
+    """A one-layer model of any architecture with random weights; Gemma's logits are soft-capped."""
+    sizes = {"vocab_size": VOCABULARY + 2, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    more = {"intermediate_size": 32, "num_key_value_heads": 1, "head_dim": 8, "logit_scale": 0.3, "logits_scaling": 5.0}
+    extra = {"GPT2": {"n_embd": 16, "n_layer": 1, "n_head": 2}, "OPT": {"ffn_dim": 32, "word_embed_proj_dim": 8}}
+    name = {"Gemma3": "Gemma3Text"}.get(architecture, architecture)
+    config_class = getattr(transformers, f"{name}Config")
+    given = extra.get(architecture, more)
+    known = set(inspect.signature(config_class).parameters)
+    config = config_class(**{key: value for key, value in {**sizes, **given}.items() if key in known or key in sizes})
+    if architecture.startswith("Gemma"):
+        config.final_logit_softcapping = 2.0
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.5)
+    return model

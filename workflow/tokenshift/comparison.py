@@ -13,6 +13,7 @@ from tokenshift.divergence import entropy_of, js_of, kl_of, log_probabilities
 
 CANDIDATES = 64  # most probable tokens looked at first; positions with a larger nucleus are looked at again with more
 BLOCK = 64  # tokens per block of the search for the most probable ones
+CACHED = 2**19  # logits of one policy taken at once on a CPU: the statistics' intermediate blocks then stay in cache
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ def compare(logits_base: Tensor, logits_tuned: Tensor, tokens: Tensor, settings:
         tokens: (N,) response tokens at these positions.
         settings: of the nuclei and lists.
     """
+    rows = len(tokens) if logits_base.is_cuda else max(1, CACHED // logits_base.shape[-1])
+    split = (block.split(rows) for block in (logits_base, logits_tuned, tokens))
+    tiles = [_compare_tile(*tile, settings) for tile in zip(*split, strict=True)]
+    return {name: torch.cat([tile[name] for tile in tiles]) for name in tiles[0]}
+
+
+def _compare_tile(logits_base: Tensor, logits_tuned: Tensor, tokens: Tensor, settings: Settings) -> dict[str, Tensor]:
+    """Statistics of so few positions that a dozen (N, V) blocks can exist."""
     logp = {"base": log_probabilities(logits_base), "tuned": log_probabilities(logits_tuned)}
     p = {name: own.exp() for name, own in logp.items()}
     columns = {
@@ -51,9 +60,9 @@ def compare(logits_base: Tensor, logits_tuned: Tensor, tokens: Tensor, settings:
         columns[f"rank_in_{name}_of_{other}_top1"] = _rank(logp[name], values, others_top1)
         columns[f"logp_{name}_of_{other}_top1"] = logp[name].gather(-1, others_top1[:, None]).squeeze(-1)
     if settings.temperature != 1:
-        blocks = {"base": logits_base, "tuned": logits_tuned}
-        p = {name: log_probabilities(block, settings.temperature).exp() for name, block in blocks.items()}
-    return columns | compare_nuclei(p["base"], p["tuned"], settings.top_p, candidates)
+        logp = {name: log_probabilities(own, settings.temperature) for name, own in logp.items()}
+    ids = {name: found for name, (_, found) in top.items()}
+    return columns | compare_nuclei(logp, ids, settings.top_p)
 
 
 def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -89,57 +98,86 @@ def _rank(values: Tensor, largest: Tensor, tokens: Tensor) -> Tensor:
     return ranks
 
 
-def compare_nuclei(p: Tensor, q: Tensor, top_p: float, candidates: int) -> dict[str, Tensor]:
-    """Columns of the truncated distributions of the base `p` and the tuned policy `q`, (N, V) probabilities.
+def compare_nuclei(logp: dict[str, Tensor], ids: dict[str, Tensor], top_p: float) -> dict[str, Tensor]:
+    """Columns of the truncated distributions of "base" and "tuned".
 
-    Looks at the `candidates` most probable tokens; where a nucleus may reach beyond them, again, at 16 times as many.
+    Looks at given candidates; where a nucleus may reach beyond them, again, at 16 times as many.
+
+    Args:
+        logp: (N, V) log-probabilities of each policy at the sampling temperature.
+        ids: (N, K) each policy's K most probable tokens, in descending order, ties by id.
+        top_p: mass of the nuclei.
     """
-    ids, inside, complete = {}, {}, torch.ones(len(p), dtype=torch.bool, device=p.device)
-    for name, probs in (("base", p), ("tuned", q)):
-        ids[name], inside[name], within = _nucleus(probs, top_p, candidates)
-        complete &= within
-    columns = _nucleus_columns(p, q, ids, inside)
+    if top_p >= 1:
+        return _untruncated_columns(logp["base"].exp(), logp["tuned"].exp())
+    p = {name: {whose: own.gather(-1, of).exp() for whose, of in ids.items()} for name, own in logp.items()}
+    inside, complete = {}, True
+    for name, own in logp.items():
+        inside[name], within = _nucleus(p[name][name], top_p, own.shape[-1])
+        complete = complete & within
+    columns = _nucleus_columns(p, ids, inside)
     again = (~complete).nonzero().squeeze(-1)
     if len(again):
-        for name, values in compare_nuclei(p[again], q[again], top_p, candidates * 16).items():
+        wider = 16 * ids["base"].shape[-1]
+        rest = {name: own[again] for name, own in logp.items()}
+        ids = {name: most_probable(own, wider)[1] for name, own in rest.items()}
+        for name, values in compare_nuclei(rest, ids, top_p).items():
             columns[name][again] = values
     return columns
 
 
-def _nucleus(probs: Tensor, top_p: float, candidates: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidate ids (N, k), which of them are in the nucleus (N, k), and whether the nucleus is complete (N,)."""
-    if top_p >= 1:
-        candidates = probs.shape[-1]
-    found, ids = most_probable(probs, candidates)
+def _untruncated_columns(p: Tensor, q: Tensor) -> dict[str, Tensor]:
+    """Columns of nuclei that hold the whole vocabulary, from (N, V) probabilities."""
+    everything, nothing = torch.full_like(p[:, 0], p.shape[-1]).long(), torch.zeros_like(p[:, 0])
+    columns = {"js_nucleus": js_of(p, q)}
+    for name in ("base", "tuned"):
+        columns[f"nucleus_size_{name}"] = everything
+        columns |= {f"mass_{name}_{kind}": nothing for kind in ("base_only", "tuned_only")}
+        columns[f"mass_{name}_shared"] = torch.ones_like(nothing)
+    return columns
+
+
+def _nucleus(found: Tensor, top_p: float, vocabulary_size: int) -> tuple[Tensor, Tensor]:
+    """Which of the candidates of probabilities `found` (N, K), descending, are in the nucleus, and whether all are."""
     before = found.cumsum(-1, dtype=torch.float64) - found
-    inside = (before < top_p) | (top_p >= 1)
+    inside = before < top_p
     # A token as probable as the last candidate may have a rival of a lower id among those not looked at.
     complete = ~inside[:, -1] & ((found > found[:, -1:]) | ~inside).all(-1)
-    complete |= torch.tensor(ids.shape[-1] == probs.shape[-1], device=probs.device)
-    widest = int(inside.sum(-1).max())
-    return ids[:, :widest], inside[:, :widest], complete
+    return inside, complete | (found.shape[-1] == vocabulary_size)
 
 
-def _nucleus_columns(p: Tensor, q: Tensor, ids: dict[str, Tensor], inside: dict[str, Tensor]) -> dict[str, Tensor]:
-    members = {
-        name: torch.zeros_like(p, dtype=torch.bool).scatter_(-1, ids[name], inside[name]) for name in ("base", "tuned")
+def _nucleus_columns(
+    p: dict[str, dict[str, Tensor]], ids: dict[str, Tensor], inside: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Columns from p[policy][whose] (N, K), each policy's probability of each one's candidates, and their nuclei."""
+    shared = {
+        "base": inside["base"] & _reached(p["tuned"], ids, inside, "tuned", "base"),
+        "tuned": inside["tuned"] & _reached(p["base"], ids, inside, "base", "tuned"),
     }
-    shared = inside["base"] & members["tuned"].gather(-1, ids["base"])
-    kinds = {
-        "shared": (ids["base"], shared),
-        "base_only": (ids["base"], inside["base"] & ~shared),
-        "tuned_only": (ids["tuned"], inside["tuned"] & ~members["base"].gather(-1, ids["tuned"])),
-    }
-    columns = {f"nucleus_size_{name}": inside[name].sum(-1) for name in ("base", "tuned")}
-    masses = {}
-    for name, probs in (("base", p), ("tuned", q)):
-        masses[name] = {kind: probs.gather(-1, where) * mask for kind, (where, mask) in kinds.items()}
-        columns |= {f"mass_{name}_{kind}": mass.sum(-1) for kind, mass in masses[name].items()}
-    # Both truncated distributions over the union of the nuclei: base's candidates, then the tuned policy's own.
-    none = torch.zeros_like(masses["base"]["tuned_only"])
-    truncated_base = torch.cat([masses["base"]["shared"] + masses["base"]["base_only"], none], dim=-1)
-    truncated_tuned = torch.cat([masses["tuned"]["shared"], masses["tuned"]["tuned_only"]], dim=-1)
-    columns["js_nucleus"] = js_of(
-        truncated_base / truncated_base.sum(-1, keepdim=True), truncated_tuned / truncated_tuned.sum(-1, keepdim=True)
-    )
+    columns = {f"nucleus_size_{name}": mask.sum(-1) for name, mask in inside.items()}
+    truncated = []
+    for name in ("base", "tuned"):
+        of_base, of_tuned = p[name]["base"], p[name]["tuned"]
+        both = of_base * shared["base"]
+        base_only, tuned_only = (
+            of_base * (inside["base"] & ~shared["base"]),
+            of_tuned * (inside["tuned"] & ~shared["tuned"]),
+        )
+        columns |= {
+            f"mass_{name}_shared": both.sum(-1),
+            f"mass_{name}_base_only": base_only.sum(-1),
+            f"mass_{name}_tuned_only": tuned_only.sum(-1),
+        }
+        # Over the union of the nuclei: the base's candidates, then the tuned policy's own.
+        none = torch.zeros_like(both)
+        union = torch.cat([both + base_only, none] if name == "base" else [both, tuned_only], dim=-1)
+        truncated.append(union / union.sum(-1, keepdim=True))
+    columns["js_nucleus"] = js_of(*truncated)
     return columns
+
+
+def _reached(p: dict[str, Tensor], ids: dict[str, Tensor], inside: dict[str, Tensor], owner: str, other: str) -> Tensor:
+    """Which of `other`'s candidates (N, K) lie in the nucleus of `owner`, whose probabilities of both are `p`."""
+    last = (inside[owner].sum(-1, keepdim=True) - 1).clamp(min=0)  # no token is in the nucleus of broken logits
+    lowest, last_id = p[owner].gather(-1, last), ids[owner].gather(-1, last)
+    return (p[other] > lowest) | ((p[other] == lowest) & (ids[other] <= last_id))

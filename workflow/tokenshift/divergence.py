@@ -23,7 +23,7 @@ def entropy(logp: Tensor) -> Tensor:
 
 def entropy_of(p: Tensor, logp: Tensor) -> Tensor:
     """Entropy of the distribution with probabilities `p` and logarithms `logp`."""
-    return (p * logp.clamp(min=torch.finfo(logp.dtype).min)).sum(-1).neg_()
+    return logp.clamp(min=torch.finfo(logp.dtype).min).mul_(p).sum(-1).neg_()
 
 
 def kl(logp: Tensor, logq: Tensor) -> Tensor:
@@ -43,9 +43,10 @@ def js(logp: Tensor, logq: Tensor) -> Tensor:
 
 def js_of(p: Tensor, q: Tensor) -> Tensor:
     """Jensen-Shannon divergence of two blocks of probabilities."""
-    # p ln(p / m) from the ratio, not from a difference of logarithms: its rounding is relative to p.
-    tiny = torch.finfo(p.dtype).tiny
-    m = (p + q).mul_(0.5).clamp_(min=tiny)
-    terms = (p / m).clamp_(min=tiny).log_().mul_(p)
-    terms += (q / m).clamp_(min=tiny).log_().mul_(q)
+    # With u = (p - q) / (p + q), p / m = 1 + u and q / m = 1 - u: log1p keeps small differences. u = 1 is rounded down,
+    # so that 0 log 0 is 0.
+    below_one = 1 - torch.finfo(p.dtype).eps / 2
+    u = (p - q).div_((p + q).clamp_(min=torch.finfo(p.dtype).tiny)).clamp_(-below_one, below_one)
+    terms = u.log1p().mul_(p)
+    terms += u.neg_().log1p_().mul_(q)
     return terms.sum(-1).mul_(0.5).clamp_(0.0, math.log(2))

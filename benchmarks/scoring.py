@@ -1,0 +1,190 @@
+"""What scoring costs beyond two bare forward passes, in time and in memory.
+
+Time: the whole of scoring (both models, every statistic, the Parquet file) against its floor, two forward passes with
+output heads over the same batch, in alternation; medians. The responses are natural text (this repository's license),
+since the cost depends on how wide the nuclei are. Without model folders: random weights in SmolLM2-135M's architecture,
+and random tokens.
+
+    python benchmarks/scoring.py time BASE TUNED --threads 2 --dtype float32
+
+Memory: peak resident memory of scoring one long response with a large vocabulary, above that of the two models and one
+forward pass through the decoder, each in its own process.
+
+    python benchmarks/scoring.py memory --threads 2
+"""
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import polars as pl
+import torch
+from transformers import AutoModelForCausalLM as CausalLM
+from transformers import LlamaConfig, PretrainedConfig, PreTrainedModel, Qwen2Config
+
+from tokenshift.artifacts import write_parquet
+from tokenshift.comparison import Settings
+from tokenshift.config.study import Scoring
+from tokenshift.generation import Policy
+from tokenshift.models import load_model, load_tokenizer
+from tokenshift.schemas import SCORES
+from tokenshift.scoring import positions_within, score
+
+TEXT = Path(__file__).parents[1] / "LICENSE"
+SMOLLM2_135M = LlamaConfig(
+    vocab_size=49152,
+    hidden_size=576,
+    intermediate_size=1536,
+    num_hidden_layers=30,
+    num_attention_heads=9,
+    num_key_value_heads=3,
+    max_position_embeddings=8192,
+    tie_word_embeddings=True,
+)
+LONG = Qwen2Config(
+    vocab_size=152_000,
+    hidden_size=64,
+    intermediate_size=128,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=16384,
+    tie_word_embeddings=True,
+)
+SCORING = Scoring()
+
+
+def random_pair(config: PretrainedConfig, dtype: str) -> list[Policy]:
+    """A random model, its weights scaled to predict about as sharply as a trained one, and a perturbed copy."""
+    policies = []
+    for perturbation in (0.0, 0.002):
+        torch.manual_seed(0)
+        model = CausalLM.from_config(config)
+        model.get_input_embeddings().weight.data.mul_(12)
+        for parameter in model.parameters() if perturbation else ():
+            parameter.data.add_(torch.randn_like(parameter), alpha=perturbation)
+        policies.append(Policy(model.to(getattr(torch, dtype)).eval(), (), config.vocab_size))
+    return policies
+
+
+def pair_of(folders: list[str], dtype: str) -> tuple[list[Policy], list[int]]:
+    """The pair in `folders` and the tokens of a text, or a random pair and random tokens."""
+    if not folders:
+        tokens = torch.randint(SMOLLM2_135M.vocab_size, (10_000,), generator=torch.Generator().manual_seed(0))
+        return random_pair(SMOLLM2_135M, dtype), tokens.tolist()
+    tokenizer = load_tokenizer(folders[0])
+    return [Policy.of(load_model(folder, dtype, "cpu"), tokenizer) for folder in folders], tokenizer.encode(
+        TEXT.read_text()
+    )
+
+
+def as_rollouts(prompts: list[list[int]], responses: list[list[int]]) -> pl.DataFrame:
+    """The columns of schemas.ROLLOUTS that scoring reads."""
+    return pl.DataFrame(
+        {
+            "problem_id": [f"p{row}" for row in range(len(prompts))],
+            "sample": [0] * len(prompts),
+            "prompt_token_ids": prompts,
+            "response_token_ids": responses,
+        }
+    )
+
+
+def score_to_file(pair: list[Policy], rollouts: pl.DataFrame, settings: Settings, folder: str) -> None:
+    """What workflow/scripts/score.py does once the models are loaded, with the default settings."""
+    positions = positions_within(SCORING.chunk_memory_mb, pair[0].vocabulary_size)
+    table = score(*pair, rollouts, settings, SCORING.batch_tokens, positions)
+    write_parquet(Path(folder) / "scores.parquet", table, SCORES, {}, ("torch", "transformers"))
+
+
+@torch.inference_mode()
+def forward_passes(models: list[PreTrainedModel], tokens: torch.Tensor, logits_to_keep: int) -> None:
+    """The floor: each model over `tokens` (B, T), with logits of the last positions (0: of all)."""
+    for model in models:
+        model(input_ids=tokens, use_cache=False, logits_to_keep=logits_to_keep)
+
+
+def measure_time(args: argparse.Namespace) -> None:
+    """Print median seconds of scoring and its floor, and shares of scoring; on a busy machine trust the CPU time."""
+    torch.set_num_threads(args.threads)
+    pair, text = pair_of(args.folders, args.dtype)
+    tokens = torch.tensor(text[: args.rows * (args.prompt + args.length)]).view(args.rows, -1)
+    rollouts = as_rollouts(tokens[:, : args.prompt].tolist(), tokens[:, args.prompt :].tolist())
+    settings = Settings(args.temperature, args.top_p, SCORING.top_k)
+    models = [policy.model for policy in pair]
+    with tempfile.TemporaryDirectory() as folder:
+        contestants = {
+            "two forward passes": lambda: forward_passes(models, tokens, 0),
+            "  heads at response positions only": lambda: forward_passes(models, tokens, args.length + 1),
+            "scoring": lambda: score_to_file(pair, rollouts, settings, folder),
+        }
+        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+        for _ in range(args.rounds + 1):
+            for name, run in contestants.items():
+                start, start_cpu = time.perf_counter(), time.process_time()
+                run()
+                seconds[name].append((time.perf_counter() - start, time.process_time() - start_cpu))
+        sizes = pl.read_parquet(Path(folder) / "scores.parquet")["nucleus_size_base"]
+    kept = {name: zip(*own[1:], strict=True) for name, own in seconds.items()}  # the first round warms up
+    medians = {name: [statistics.median(values) for values in columns] for name, columns in kept.items()}
+    print(f"{args.dtype}, {args.threads} threads, {tokens.shape[0]} x ({args.prompt} + {args.length}) tokens")
+    print(f"nucleus (top-p {args.top_p}): median {sizes.median():.0f}, 95 % {sizes.quantile(0.95):.0f} tokens")
+    of_wall, of_cpu = medians["scoring"]
+    for name, (wall, cpu) in medians.items():
+        print(f"{name:36} {wall:7.3f} s ({wall / of_wall:.3f})   CPU time {cpu:7.3f} s ({cpu / of_cpu:.3f})")
+
+
+def peak_mb(vocabulary_size: int, length: int, dtype: str, threads: int, scored: bool) -> float:
+    """Peak resident memory of this process after both decoders, or scoring, saw one response of `length` tokens."""
+    torch.set_num_threads(threads)
+    LONG.vocab_size = vocabulary_size
+    pair = random_pair(LONG, dtype)
+    tokens = torch.randint(vocabulary_size, (length + 1,)).tolist()
+    if scored:
+        with tempfile.TemporaryDirectory() as folder:
+            score_to_file(pair, as_rollouts([tokens[:1]], [tokens[1:]]), Settings(1.0, 0.7, SCORING.top_k), folder)
+    else:
+        with torch.inference_mode():
+            pair[0].model.get_decoder()(input_ids=torch.tensor([tokens]), use_cache=False)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure_memory(args: argparse.Namespace) -> None:
+    """Print the peak of scoring above that of the models and one forward pass, for growing responses."""
+    for length in args.lengths:
+        peaks = []
+        for scored in (False, True):
+            with multiprocessing.get_context("spawn").Pool(1) as process:
+                peaks.append(process.apply(peak_mb, (args.vocabulary, length, args.dtype, args.threads, scored)))
+        print(f"T = {length}, V = {args.vocabulary}: {peaks[1]:.0f} MB, {peaks[1] - peaks[0]:.0f} MB above the forward")
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    timed, sized = commands.add_parser("time"), commands.add_parser("memory")
+    for command in (timed, sized):
+        command.add_argument("--threads", type=int, default=2)
+        command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    timed.set_defaults(measure=measure_time)
+    timed.add_argument("folders", nargs="*", metavar="FOLDER", help="base and tuned model; none: random weights")
+    timed.add_argument("--rows", type=int, default=4, help="responses")
+    timed.add_argument("--prompt", type=int, default=32, help="tokens of each prompt")
+    timed.add_argument("--length", type=int, default=224, help="tokens of each response")
+    timed.add_argument("--rounds", type=int, default=5)
+    timed.add_argument("--temperature", type=float, default=1.0)
+    timed.add_argument("--top_p", type=float, default=0.7)
+    sized.set_defaults(measure=measure_memory)
+    sized.add_argument("--vocabulary", type=int, default=152_000)
+    sized.add_argument("--lengths", type=int, nargs="+", default=[2048, 8192])
+    args = parser.parse_args()
+    args.measure(args)
+
+
+if __name__ == "__main__":
+    main()
