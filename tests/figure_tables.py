@@ -63,7 +63,14 @@ def position_profile(sets: list[str]) -> pl.DataFrame:
         low = row["bin"][0]
         return shift(row) * 0.02 * (1 + 4 * math.exp(-12 * low) + math.exp(-40 * (0.95 - low)))
 
-    both = pl.concat([table(keys, by_token), table(relative, by_part)], how="vertical_relaxed")
+    around = [*(-edge for edge in reversed(edges[1:])), *edges]
+    answer = {**along(sets), "origin": ["answer"], "bin": list(itertools.pairwise(around))}
+
+    def by_distance(row: dict) -> float:
+        return shift(row) * 0.02 * (1 + 3 / (1 + abs(row["bin"][0])))
+
+    parts = [table(keys, by_token), table(relative, by_part), table(answer, by_distance)]
+    both = pl.concat(parts, how="vertical_relaxed")
     low, high = (pl.col("bin").list.get(end).cast(pl.Float64) for end in (0, 1))
     columns = ["pair", "set", "trajectory", "origin", "bin_low", "bin_high", "estimate", "ci_low", "ci_high"]
     return both.with_columns(bin_low=low, bin_high=high).select(*columns, "n_problems", "n_tokens")
@@ -86,6 +93,24 @@ def entropy_by_js(sets: list[str]) -> pl.DataFrame:
     low = pl.col("bin").replace_strict(dict(enumerate(edges[:-1])), return_dtype=pl.Float64)
     high = pl.col("bin").replace_strict(dict(enumerate(edges[1:])), return_dtype=pl.Float64)
     return table(keys, value).with_columns(js_low=low, js_high=high).drop("bin")
+
+
+def js_entropy(sets: list[str]) -> pl.DataFrame:
+    of_js = list(itertools.pairwise([0.0, 0.0001, 0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6932]))
+    of_entropy = list(itertools.pairwise([0.0, 0.01, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0, 12.0]))
+    keys = {**along(sets), "policy": ["base", "tuned"], "js": of_js, "entropy": of_entropy}
+
+    def value(row: dict) -> float:
+        i, j = of_js.index(row["js"]), of_entropy.index(row["entropy"])
+        return 0.0 if j == 7 and i < 3 else 0.4 * math.exp(-0.5 * i - 0.3 * j - 0.4 * abs(i - j) * shift(row))
+
+    edges = {
+        f"{quantity}_{end}": pl.col(quantity).list.get(index)
+        for quantity in ("js", "entropy")
+        for index, end in enumerate(("low", "high"))
+    }
+    columns = ["pair", "set", "trajectory", "policy", *edges, "estimate", "ci_low", "ci_high", "n_problems", "n_tokens"]
+    return table(keys, value).with_columns(**edges).select(columns)
 
 
 def token_identity(sets: list[str]) -> pl.DataFrame:
@@ -232,7 +257,7 @@ def claim_row(claim: str, pair: str, problem_set: str, quantity: str, bound: flo
 TABLES = {
     made.__name__: made
     for made in (
-        *(sparsity, position_profile, entropy_by_js, token_identity, top_k_overlap, rank_reordering),
+        *(sparsity, position_profile, entropy_by_js, js_entropy, token_identity, top_k_overlap, rank_reordering),
         *(low_probability, mass_reallocation, evolution, cross_sampling, training, claims),
     )
 }

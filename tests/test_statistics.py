@@ -149,7 +149,8 @@ def exact_quantile(values, q):
 def test_weighted_quantiles_are_those_of_the_repeated_values(rows, weights, q):
     problem, values = (np.array(column) for column in zip(*rows, strict=True))
     repeated = np.repeat(values, np.array(weights)[problem])
-    draw = weighted_quantiles(np.array([weights], float), values.astype(float), problem, [q])[0, 0]
+    (of_problem, value), count = np.unique([problem, values], axis=1, return_counts=True)
+    draw = weighted_quantiles(np.array([weights], float), value.astype(float), of_problem, count, [q])[0, 0]
     if len(repeated) == 0:
         assert np.isnan(draw)
     else:
@@ -160,7 +161,7 @@ def test_weighted_quantiles_agree_with_numpy():
     generator = np.random.default_rng(7)
     values, problem = generator.exponential(size=3000), generator.integers(0, 20, size=3000)
     weights, quantiles = BOOTSTRAP.weights(20)[:40], [0.5, 0.75, 0.9, 0.95, 0.99]
-    draws = weighted_quantiles(weights, values, problem, quantiles)
+    draws = weighted_quantiles(weights, values, problem, np.ones(3000), quantiles)
     for row, draw in zip(weights, draws, strict=True):
         repeated = np.repeat(values, row[problem].astype(int))
         assert draw == pytest.approx(np.quantile(repeated, quantiles, method="inverted_cdf"))
@@ -202,7 +203,7 @@ def test_variance_explained_is_one_for_a_function_of_the_group_and_undefined_for
 
 def test_a_quantile_at_an_observed_share_is_that_value():
     # 0.07 * 100 exceeds 7 in floating point, yet the seventh value has 7 % at or below it.
-    draw = weighted_quantiles(np.ones((1, 1)), np.arange(1.0, 101), np.zeros(100, int), [0.07])
+    draw = weighted_quantiles(np.ones((1, 1)), np.arange(1.0, 101), np.zeros(100, int), np.ones(100), [0.07])
     assert draw[0, 0] == 7
 
 

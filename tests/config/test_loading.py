@@ -129,6 +129,7 @@ MISTAKES = [
     ("cross_sampling.pairs", ["dpo"], "cross_sampling.pairs: no pair is called 'dpo' (did you mean 'dapo'?)"),
     ("cross_sampling.thresholds", [0.2, 0.1], "thresholds out of order: [0.2, 0.1] must increase"),
     ("cross_sampling.quantiles", [0.5], "cross_sampling: needs exactly one of quantiles, thresholds; found"),
+    ("analysis.entropy_edges", [0.0, 0.2, 0.1], "entropy_edges out of order: [0.0, 0.2, 0.1] must increase"),
     ("analysis.js_edges", [0.0, 0.2, 0.1], "js_edges out of order: [0.0, 0.2, 0.1] must increase"),
     ("analysis.high", 0.001, "analysis: high (0.001) is below near_zero (0.01)"),
     ("analysis.top_k", [1, 20], "analysis.top_k: 20 is more than the 10 candidates that scoring.top_k stores"),

@@ -20,6 +20,11 @@ def analysis(**changes) -> dict:
     return Analysis.model_validate(given).model_dump(mode="json")
 
 
+def four_digits(value: float) -> float:
+    """A value as the table of evolution counts it."""
+    return float(f"{value:.3e}")
+
+
 def write(path: Path, rows: pl.DataFrame | list[dict], schema: pa.Schema) -> Path:
     table = pa.Table.from_pylist(rows, schema) if isinstance(rows, list) else rows.to_arrow()
     write_parquet(path, table, schema, {}, ())
@@ -122,7 +127,7 @@ def write_checkpoint_scores(folder: Path, pair="dapo", problem_set="heldout", gr
     return write(path, rows, schemas.CHECKPOINT_SCORES)
 
 
-def response(problem: int, sample: int, correct: bool, length: int) -> dict:
+def response(problem: int, sample: int, correct: bool, length: int, answer_position: int | None = None) -> dict:
     return {
         "problem_id": f"p{problem:02}",
         "sample": sample,
@@ -131,14 +136,20 @@ def response(problem: int, sample: int, correct: bool, length: int) -> dict:
         "response": "x" * length,
         "finish_reason": "stop",
         "extracted_answer": None,
+        "answer_position": answer_position,
         "correct": bool(correct),
     }
+
+
+def answer_position(problem: int, sample: int) -> int | None:
+    """Where the answer begins in the rollouts below; those to the last problem have none."""
+    return None if problem == 5 else (problem + sample) % 4
 
 
 def write_rollouts(folder: Path, model: str, accuracy: float, problem_set="heldout", problems=6, samples=10) -> Path:
     """Rollouts of which exactly the share `accuracy` of each problem's samples is correct, 4 + problem tokens long."""
     rows = [
-        response(problem, sample, sample < accuracy * samples, 4 + problem)
+        response(problem, sample, sample < accuracy * samples, 4 + problem, answer_position(problem, sample))
         for problem in range(problems)
         for sample in range(samples)
     ]

@@ -6,6 +6,7 @@ import pytest
 
 from tables.examples import (
     analysis,
+    four_digits,
     scores,
     write_checkpoint_scores,
     write_cross_samples,
@@ -164,7 +165,7 @@ def test_weights_are_compared_over_paired_seeds(table):
 def test_growth_is_between_the_first_and_the_last_checkpoint(paths, table):
     frame = pl.read_parquet(paths["checkpoint_scores"][0])
     quantiles = {
-        (step, q): np.quantile(frame.filter(step=step)["js"].to_numpy(), q, method="inverted_cdf")
+        (step, q): four_digits(np.quantile(frame.filter(step=step)["js"].to_numpy(), q, method="inverted_cdf"))
         for step in (1, 3)
         for q in (0.5, 0.99)
     }

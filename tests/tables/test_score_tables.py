@@ -4,11 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tables.examples import analysis, scores, write_scores, write_vocabulary
+from tables.examples import analysis, answer_position, scores, write_rollouts, write_scores, write_vocabulary
 from tokenshift.errors import StudyError
 from tokenshift.statistics import Bootstrap
 from tokenshift.tables import (
     entropy_by_js,
+    js_entropy,
     low_probability,
     mass_reallocation,
     position_profile,
@@ -23,6 +24,7 @@ FRAME = scores()
 COLUMN = {name: FRAME[name].to_numpy().astype(float) for name in FRAME.columns if FRAME[name].dtype.is_numeric()}
 JS = COLUMN["js"]
 SETTINGS = analysis()
+MODELS = {"dapo": {"base": "base", "tuned": "dapo-s1"}}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_intervals_are_those_of_resampled_problems(path):
 
 
 def test_position_profile(path):
-    table = position_profile.table([path], SETTINGS)
+    table = position_profile.table([path], [write_rollouts(path.parents[3], "dapo-s1", 0.5)], MODELS, SETTINGS)
     position = COLUMN["position"]
     length = FRAME.select(pl.len().over("problem_id", "sample")).to_series().to_numpy()
     for origin, index in (("start", position), ("end", length - 1 - position)):
@@ -76,6 +78,18 @@ def test_position_profile(path):
         for row in bins.iter_rows(named=True):
             inside = (index >= row["bin_low"]) & (index < row["bin_high"])
             assert row["estimate"] == pytest.approx(JS[inside].mean())
+    begins = FRAME.select(
+        pl.struct("problem_id", "sample").map_elements(
+            lambda row: answer_position(int(row["problem_id"][1:]), row["sample"]), pl.Int64
+        )
+    )
+    from_answer = position - begins.to_series().cast(pl.Float64).to_numpy()
+    answer = table.filter(origin="answer")
+    assert answer["bin_low"].to_list() == sorted(-answer["bin_high"])
+    assert answer["n_tokens"].sum() == (~np.isnan(from_answer)).sum() < len(JS)
+    for row in answer.filter(pl.col("n_tokens") > 0).iter_rows(named=True):
+        inside = (from_answer >= row["bin_low"]) & (from_answer < row["bin_high"])
+        assert row["estimate"] == pytest.approx(JS[inside].mean())
     relative = table.filter(origin="relative")
     # A fine grid on each token's interval: what falls into a bin is what the token counts by.
     grid = (position[:, None] + (np.arange(500) + 0.5) / 500) / length[:, None]
@@ -83,6 +97,11 @@ def test_position_profile(path):
         weight = ((grid >= row["bin_low"]) & (grid < row["bin_high"])).sum(axis=1)
         assert row["estimate"] == pytest.approx((weight * JS).sum() / weight.sum(), rel=0.02)
         assert row["n_tokens"] >= (weight > 0).sum()
+
+
+def test_position_profile_needs_the_rollouts_of_the_trajectory(path):
+    with pytest.raises(StudyError, match="no rollouts of 'dapo-s1' on 'heldout'"):
+        position_profile.table([path], [], MODELS, SETTINGS)
 
 
 @pytest.mark.parametrize(("longest", "bins"), [(1, 20), (2, 1), (40, 20), (20000, 20)])
@@ -109,6 +128,18 @@ def test_entropy_by_js(path):
             }[row["quantity"]]
             if inside.any():
                 assert row["estimate"] == pytest.approx(expected())
+
+
+def test_js_entropy(path):
+    table = js_entropy.table([path], SETTINGS)
+    assert len(table) == 2 * 8 * 8
+    for policy in ("base", "tuned"):
+        rows, entropy = table.filter(policy=policy), COLUMN[f"entropy_{policy}"]
+        joint, _, _ = np.histogram2d(JS, entropy, [SETTINGS["js_edges"], SETTINGS["entropy_edges"]])
+        assert joint.sum() == len(JS)
+        assert rows["estimate"].to_numpy() == pytest.approx(joint.ravel() / len(JS))
+        assert (rows["ci_low"] <= rows["ci_high"]).all()
+        assert set(rows["n_tokens"]) == {len(JS)}
 
 
 def test_an_empty_cell_is_kept_without_an_estimate(path):

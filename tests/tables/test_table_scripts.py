@@ -21,8 +21,9 @@ from tables.examples import (
 ROOT = Path(__file__).parents[2]
 KEYS = {
     "sparsity": ["scores"],
-    "position_profile": ["scores"],
+    "position_profile": ["scores", "rollouts"],
     "entropy_by_js": ["scores"],
+    "js_entropy": ["scores"],
     "token_identity": ["scores", "vocabularies"],
     "top_k_overlap": ["scores"],
     "rank_reordering": ["scores"],
@@ -35,7 +36,7 @@ KEYS = {
 }
 SPEC = {
     "analysis": analysis(),
-    "pairs": {"dapo": {"control": None}},
+    "pairs": {"dapo": {"control": None, "base": "base", "tuned": "base"}},
     "training": None,
     "groups": {"base": {"0": "base"}},
     "base_of": {},

@@ -5,6 +5,7 @@ CATEGORIES = {
     "sparsity": "Where the policies differ",
     "position_profile": "Where the policies differ",
     "entropy_by_js": "Where the policies differ",
+    "js_entropy": "Where the policies differ",
     "token_identity": "Where the policies differ",
     "cross_sampling": "Which differences cause the gain",
     "top_k_overlap": "What the differences are made of",

@@ -27,6 +27,35 @@ for table in SCORE_TABLES:
             "python $SCRIPTS/tables/{params.table}.py --spec {params.spec:q} --scores {input.scores} --output {output} 2> >(tee {log} >&2)"
 
 
+rule table_position_profile:
+    input:
+        scores=all_scores(),
+        rollouts=all_rollouts(),
+    output:
+        f"{RESULTS}/tables/position_profile.csv",
+    log:
+        f"{RESULTS}/logs/tables/position_profile.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tables/position_profile.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=spec(
+            "tables/position_profile.py",
+            "analysis",
+            pairs={name: {"base": pair.base, "tuned": pair.tuned} for name, pair in STUDY.pairs.items()},
+            analysis=section(STUDY.analysis),
+        ),
+    message:
+        "Table position_profile"
+    shell:
+        "python $SCRIPTS/tables/position_profile.py --spec {params.spec:q} --scores {input.scores}"
+        " --rollouts {input.rollouts} --output {output} 2> >(tee {log} >&2)"
+
+
 rule table_token_identity:
     input:
         scores=all_scores(),

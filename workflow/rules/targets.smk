@@ -2,8 +2,8 @@
 
 SCORE_TABLES = [
     "sparsity",
-    "position_profile",
     "entropy_by_js",
+    "js_entropy",
     "top_k_overlap",
     "rank_reordering",
     "low_probability",
@@ -65,7 +65,7 @@ def all_vocabularies():
 
 def table_names():
     """Tables that this study has data for."""
-    names = [*SCORE_TABLES, "token_identity", "training"]
+    names = [*SCORE_TABLES, "position_profile", "token_identity", "training"]
     names += ["evolution"] if all_checkpoint_scores() else []
     names += ["cross_sampling"] if all_cross_samples() else []
     return [*names, "claims"]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tokenshift.artifacts import read_parquet
+from tokenshift.artifacts import scan_parquet
 from tokenshift.command import run
 from tokenshift.cross_sampling import ALL, NONE, js_above, sweep_thresholds
 from tokenshift.schemas import SCORES
@@ -15,7 +15,7 @@ def main() -> None:
     args = parser.parse_args()
     thresholds = args.spec["thresholds"]
     if thresholds is None:
-        js_values = read_parquet(args.scores, SCORES, columns=["js"])["js"].to_numpy()
+        js_values = scan_parquet(args.scores, SCORES).select("js").collect()["js"].to_numpy()
         thresholds = sweep_thresholds(js_values, args.spec["quantiles"])
     ordered = [NONE, *sorted(thresholds, reverse=True), ALL]
     run_sweep(args, {threshold: js_above(threshold) for threshold in ordered})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tokenshift.artifacts import read_parquet
+from tokenshift.artifacts import scan_parquet
 from tokenshift.command import run
 from tokenshift.cross_sampling import at_random
 from tokenshift.schemas import CROSS_SAMPLES
@@ -15,7 +15,7 @@ def main() -> None:
     parser = sweep_parser(__doc__, "JSON with direction, seed, prompt, evaluation, compute")
     parser.add_argument("--matched", type=Path, required=True, help="the JS sweep whose switched shares are matched")
     args = parser.parse_args()
-    matched = read_parquet(args.matched, CROSS_SAMPLES, columns=["threshold", "switched"])
+    matched = scan_parquet(args.matched, CROSS_SAMPLES).select("threshold", "switched").collect()
     shares = matched.explode("switched").group_by("threshold", maintain_order=True).agg(pl.col("switched").mean())
     run_sweep(args, {threshold: at_random(share) for threshold, share in shares.iter_rows()})
 

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--exclude", type=Path, nargs="*", required=True, help="Parquet files of problems to leave out")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of problems")
     args = parser.parse_args()
-    excluded = {text for file in args.exclude for text in read_parquet(file, PROBLEMS, ["problem"])["problem"]}
+    excluded = {text for file in args.exclude for text in read_parquet(file, PROBLEMS)["problem"]}
     with Grader() as grader:
         table = build_problems(args.spec["name"], args.spec["problems"], excluded, grader)
     write_parquet(args.output, table, PROBLEMS, args.spec, ("datasets", "math-verify", "reasoning-gym"))

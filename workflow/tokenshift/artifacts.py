@@ -132,20 +132,39 @@ def _write_row_groups(path: Path, tables: Iterable[pa.Table], schema: pa.Schema 
     writer.close()
 
 
-def read_parquet(path: str | Path, schema: pa.Schema, columns: list[str] | None = None) -> pl.DataFrame:
-    """Read a file written by `write_parquet` (all columns, or just `columns`).
+def shards(path: str | Path) -> list[Path]:
+    """The Parquet files that make up `path`: itself, or, where it is a folder, those in it, by name.
 
-    Raises StudyError when the file lacks a column of `schema` or carries another schema version.
+    Raises StudyError when the folder holds none.
     """
-    found = pq.read_schema(path)
-    version = (found.metadata or {}).get(b"tokenshift.schema_version", b"none").decode()
-    missing = [name for name in schema.names if name not in found.names]
-    if missing or version != SCHEMA_VERSION:
-        raise StudyError(
-            f"{path}: not a file of this kind (schema version {version}, expected {SCHEMA_VERSION}; "
-            f"missing columns {missing}); delete it and let Snakemake make it again"
-        )
-    return pl.read_parquet(path, columns=columns)
+    path = Path(path)
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not files:
+        raise StudyError(f"{path}: a folder without Parquet files; delete it and let Snakemake make it again")
+    return files
+
+
+def scan_parquet(path: str | Path, schema: pa.Schema) -> pl.LazyFrame:
+    """The rows of a file written by `write_parquet`, or of a folder of such files, to be read when collected.
+
+    Raises StudyError when a file lacks a column of `schema` or carries another schema version.
+    """
+    files = shards(path)
+    for file in files:
+        found = pq.read_schema(file)
+        version = (found.metadata or {}).get(b"tokenshift.schema_version", b"none").decode()
+        missing = [name for name in schema.names if name not in found.names]
+        if missing or version != SCHEMA_VERSION:
+            raise StudyError(
+                f"{file}: not a file of this kind (schema version {version}, expected {SCHEMA_VERSION}; "
+                f"missing columns {missing}); delete it and let Snakemake make it again"
+            )
+    return pl.scan_parquet(files)
+
+
+def read_parquet(path: str | Path, schema: pa.Schema) -> pl.DataFrame:
+    """All of what `scan_parquet` finds, in memory."""
+    return scan_parquet(path, schema).collect()
 
 
 def write_csv(path: str | Path, frame: pl.DataFrame) -> None:

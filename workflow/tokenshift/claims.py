@@ -12,16 +12,18 @@ from pathlib import Path
 import polars as pl
 
 from tokenshift.statistics import Bootstrap, Resampled
+from tokenshift.tables.cells import measure
 from tokenshift.tables.cross_sampling import Sweep, check_matched
 from tokenshift.tables.entropy_by_js import mean_entropy, share_low_entropy
-from tokenshift.tables.evidence import Evidence, NotMeasured, by_names, gather
-from tokenshift.tables.evolution import quantiles_at
+from tokenshift.tables.evidence import Evidence, NotMeasured, gather
+from tokenshift.tables.evolution import quantiles_at, steps
+from tokenshift.tables.files import by_names, with_lengths
 from tokenshift.tables.low_probability import share_improbable
-from tokenshift.tables.position_profile import relative_cell
+from tokenshift.tables.position_profile import by_share, profile_cell
 from tokenshift.tables.rank_reordering import share_within
 from tokenshift.tables.sparsity import share_above, share_below
-from tokenshift.tables.token_identity import variance_explained
-from tokenshift.tables.top_k_overlap import overlap
+from tokenshift.tables.token_identity import token_sums, variance_explained
+from tokenshift.tables.top_k_overlap import overlap, with_overlaps
 from tokenshift.tables.training import Group, measure_groups, minus_baseline, over_seeds
 
 SCHEMA = (
@@ -78,18 +80,28 @@ def control_is_denser(analysis: dict) -> Claim:
     return Claim("C2", quantity, "above", 0.0, "SFT far denser", lambda e: e.measure(cell, "control") - e.measure(cell))
 
 
+def _over_the_middle(twentieth: int, divergence: str) -> Callable[[Evidence], Resampled]:
+    """Mean JS in that twentieth of the responses, counted from 0, over their middle half."""
+    cells = [profile_cell({}, twentieth, twentieth), profile_cell({}, 5, 14)]
+
+    def quotient(evidence: Evidence) -> Resampled:
+        sums = by_share(with_lengths(evidence.held("scores")), divergence, 20)
+        measured = measure(sums.lazy(), cells, evidence.bootstrap)
+        return measured[:1] / measured[1:]
+
+    return quotient
+
+
 def high_at_the_start(analysis: dict) -> Claim:
     """C3: shifts are high at the start of a response."""
-    first, middle = (relative_cell(analysis["divergence"], *part) for part in ((0.0, 0.05), (0.25, 0.75)))
     quantity = "mean JS, first 5 % of the response over its middle 50 %"
-    return Claim("C3", quantity, "above", 1.0, "high at the start", lambda e: e.measure(first) / e.measure(middle))
+    return Claim("C3", quantity, "above", 1.0, "high at the start", _over_the_middle(0, analysis["divergence"]))
 
 
 def rise_at_the_end(analysis: dict) -> Claim:
     """C4: shifts rise a little at the end of a response."""
-    last, middle = (relative_cell(analysis["divergence"], *part) for part in ((0.95, 1.0), (0.25, 0.75)))
     quantity = "mean JS, last 5 % of the response over its middle 50 %"
-    return Claim("C4", quantity, "above", 1.0, "a small rise", lambda e: e.measure(last) / e.measure(middle))
+    return Claim("C4", quantity, "above", 1.0, "a small rise", _over_the_middle(19, analysis["divergence"]))
 
 
 def unchanged_are_confident(analysis: dict) -> Claim:
@@ -115,7 +127,7 @@ def context_beats_identity(analysis: dict) -> Claim:
     """C7: context explains more of JS than the identity of the token."""
 
     def explained(evidence: Evidence) -> Resampled:
-        return variance_explained(evidence.held("scores"), analysis["divergence"], evidence.bootstrap)
+        return variance_explained(token_sums(evidence.held("scores"), analysis), evidence.bootstrap)
 
     quantity = "share of the variance of JS that token identity explains"
     return Claim("C7", quantity, "below", analysis["claims"]["identity_variance"], "context dominates", explained)
@@ -124,9 +136,13 @@ def context_beats_identity(analysis: dict) -> Claim:
 def candidates_stay(analysis: dict) -> Claim:
     """C8: at changed positions the two policies' top candidates are the same."""
     cell = overlap({}, 2, pl.col(analysis["divergence"]) > analysis["high"])
+
+    def stay(evidence: Evidence) -> Resampled:
+        return measure(with_overlaps(evidence.held("scores"), [2]), [cell], evidence.bootstrap)
+
     quantity = f"mean overlap of the top-2 sets at JS above {analysis['high']:g}"
     paper = "over 0.8 (SimpleRL), a little lower (DAPO)"
-    return Claim("C8", quantity, "above", analysis["claims"]["top2_overlap"], paper, lambda e: e.measure(cell))
+    return Claim("C8", quantity, "above", analysis["claims"]["top2_overlap"], paper, stay)
 
 
 def reordering(analysis: dict) -> Claim:
@@ -216,12 +232,13 @@ def concentration(analysis: dict) -> Claim:
     """C14: over training the highest shifts grow fastest."""
 
     def growth(evidence: Evidence) -> Resampled:
-        frame = evidence.held("checkpoint_scores")
-        if frame["step"].n_unique() < 2:
+        rows = evidence.held("checkpoint_scores")
+        scored = steps(rows)
+        if len(scored) < 2:
             raise NotMeasured
         first, last = (
-            quantiles_at(frame, step, analysis["divergence"], [0.5, 0.99], evidence.bootstrap)
-            for step in (frame["step"].min(), frame["step"].max())
+            quantiles_at(rows, step, analysis["divergence"], [0.5, 0.99], evidence.bootstrap)
+            for step in (scored[0], scored[-1])
         )
         grown = last - first
         return grown[1:] - grown[:1]

@@ -1,5 +1,6 @@
 """From problems to graded responses: the rows of a rollouts file."""
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import polars as pl
 from transformers import PreTrainedTokenizerBase
 
 from tokenshift.prompts import encode_prompt, unknown_characters_refused
-from tokenshift.verification import Grader
+from tokenshift.verification import Grade, Grader, last_box
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,31 @@ def requests(
     return rows
 
 
+def grade(
+    asked: Requests, responses: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, grader: Grader
+) -> tuple[list[str], list[Grade]]:
+    """Text and grade of each of `responses` to `asked`."""
+    texts = tokenizer.batch_decode(responses, skip_special_tokens=True)
+    return texts, grader.grade(asked.answers, texts)
+
+
+def answer_position(response: Sequence[int], text: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Position of the token that completes the first character of the final answer, in the last box of `text`.
+
+    None without a box. `text` is the decoded response; the fewest tokens that decode to that character and all before
+    it are found by bisection.
+    """
+    box = last_box(text)
+    if box is None:
+        return None
+    begun = text[: box.start + 1]
+
+    def includes(n_tokens: int) -> bool:
+        return tokenizer.decode(response[:n_tokens], skip_special_tokens=True).startswith(begun)
+
+    return bisect.bisect_left(range(len(response)), True, key=includes) - 1
+
+
 def response_columns(
     asked: Requests,
     responses: Sequence[Sequence[int]],
@@ -47,8 +73,7 @@ def response_columns(
     grader: Grader,
 ) -> dict[str, list]:
     """The columns of schemas.ROLLOUTS for `responses` to `asked`; `stops` are the ids that end a response."""
-    texts = tokenizer.batch_decode(responses, skip_special_tokens=True)
-    grades = grader.grade(asked.answers, texts)
+    texts, grades = grade(asked, responses, tokenizer, grader)
     return {
         "problem_id": asked.problem_ids,
         "sample": asked.samples,
@@ -56,6 +81,9 @@ def response_columns(
         "response_token_ids": [list(response) for response in responses],
         "response": texts,
         "finish_reason": ["stop" if response and response[-1] in stops else "length" for response in responses],
-        "extracted_answer": [grade.extracted_answer for grade in grades],
-        "correct": [grade.correct for grade in grades],
+        "extracted_answer": [given.extracted_answer for given in grades],
+        "answer_position": [
+            answer_position(response, text, tokenizer) for response, text in zip(responses, texts, strict=True)
+        ],
+        "correct": [given.correct for given in grades],
     }

@@ -38,6 +38,7 @@ ROLLOUTS = pa.schema(
         ("response", pa.string()),
         ("finish_reason", pa.string()),  # "stop" (end-of-sequence drawn) or "length"
         ("extracted_answer", pa.string()),  # null where the response holds none
+        ("answer_position", pa.int32()),  # of the token that completes its first character
         ("correct", pa.bool_()),
     ]
 )

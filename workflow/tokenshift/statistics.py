@@ -9,7 +9,8 @@ statistics' draws is a paired comparison.
 What per-problem sums suffice for:
 - means, shares and their differences and ratios: exact (`ratio_of_sums`);
 - variance explained by a grouping: exact from sums per problem and group (`variance_explained`);
-- quantiles: not; they need the values (`weighted_quantiles`).
+- quantiles: not; they need each value's number of occurrences per problem (`weighted_quantiles`), from which they are
+  exact. Of values rounded beforehand they are the exact quantiles, rounded: rounding keeps the order.
 
 The percentile interval knows only what the problems of the sample show: a share that is 0 in every problem has the
 interval [0, 0].
@@ -133,23 +134,23 @@ def average(parts: Sequence[Resampled]) -> Resampled:
 
 
 def weighted_quantiles(
-    weights: np.ndarray, values: np.ndarray, problem: np.ndarray, quantiles: Sequence[float]
+    weights: np.ndarray, values: np.ndarray, problem: np.ndarray, count: np.ndarray, quantiles: Sequence[float]
 ) -> np.ndarray:
-    """Quantiles of `values` (N,) when each counts as often as its problem was drawn: (resamples, quantiles).
+    """Quantiles of values when each counts as often as its problem was drawn: (resamples, quantiles).
 
-    weights (resamples, problems); problem (N,) is the column of weights that a value belongs to. The q-quantile is the
-    smallest value with at least the share q of the weight at or below it (numpy's method "inverted_cdf"). NaN in a
-    resample without values.
+    weights (resamples, problems). Each entry of the other arrays (N,) is one value within one problem: the value, the
+    column of weights that its problem has, how often it occurs there. The q-quantile is the smallest value with at
+    least the share q of the weight at or below it (numpy's method "inverted_cdf"). NaN in a resample without values.
 
     Exact, without a pass over all values for each resample: the values are sorted into about sqrt(N) runs, the run
     that holds the quantile follows from the problems' counts in each run, and only that run is searched.
     """
     order = np.argsort(values, kind="stable")
-    values, problem = values[order], problem[order]
+    values, problem, count = values[order], problem[order], count[order].astype(float)
     size = max(1, int(np.sqrt(len(values))))
     run = np.arange(len(values)) // size
     n_problems, n_runs = weights.shape[1], -(-len(values) // size)
-    counts = np.bincount(run * n_problems + problem, minlength=n_runs * n_problems).reshape(n_runs, n_problems)
+    counts = np.bincount(run * n_problems + problem, count, n_runs * n_problems).reshape(n_runs, n_problems)
     at_or_below = np.cumsum(weights @ counts.T, axis=1)  # (resamples, runs)
     draws = np.full((len(weights), len(quantiles)), np.nan)
     for column, q in enumerate(quantiles):
@@ -160,7 +161,7 @@ def weighted_quantiles(
             rows = np.flatnonzero(holding == index)
             inside = slice(index * size, (index + 1) * size)
             below = at_or_below[rows, index - 1] if index else np.zeros(len(rows))
-            cumulative = below[:, None] + np.cumsum(weights[np.ix_(rows, problem[inside])], axis=1)
+            cumulative = below[:, None] + np.cumsum(weights[np.ix_(rows, problem[inside])] * count[inside], axis=1)
             draws[rows, column] = values[inside][(cumulative < target[rows, None]).sum(axis=1)]
     return draws
 
@@ -172,7 +173,7 @@ def variance_explained(
     count: np.ndarray,
     total: np.ndarray,
     squares: np.ndarray,
-    chunk: int = 128,
+    chunk: int = 32,
 ) -> np.ndarray:
     """Share of the variance of a quantity that its grouping explains, in each resample: (resamples,).
 
@@ -197,7 +198,7 @@ def variance_explained(
         n, s = counts @ drawn, totals @ drawn  # (groups, resamples)
         n_values, n_groups = n.sum(axis=0), (n > 0).sum(axis=0)
         correction = s.sum(axis=0) ** 2 / n_values
-        between = np.where(n > 0, s**2 / np.maximum(n, 1), 0).sum(axis=0) - correction
+        between = (s**2 / np.maximum(n, 1)).sum(axis=0) - correction  # s is 0 where n is
         overall = squares_by_problem @ drawn - correction
         within_variance = quotient(overall - between, n_values - n_groups)
         # Rounding leaves a variance of about 1e-16 of the squares where every value is the same.

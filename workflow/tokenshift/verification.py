@@ -31,8 +31,8 @@ class Grade:
     correct: bool
 
 
-def last_boxed(text: str) -> str | None:
-    r"""Content of the last complete \boxed{...} of `text`, stripped, or None. Time is linear in the text's length.
+def last_box(text: str) -> slice | None:
+    r"""Where the content of the last complete \boxed{...} of `text` is, or None. Time is linear in the text's length.
 
     Last means the one that opens last: of nested boxes the innermost. Escaped braces do not count.
     """
@@ -45,7 +45,13 @@ def last_boxed(text: str) -> str | None:
             start, boxed = opened.pop()
             if boxed and (last is None or start > last[0]):
                 last = (start, brace.start())
-    return None if last is None else text[slice(*last)].strip()
+    return None if last is None else slice(*last)
+
+
+def last_boxed(text: str) -> str | None:
+    """Content of the last box (`last_box`), stripped, or None."""
+    box = last_box(text)
+    return None if box is None else text[box].strip()
 
 
 class Grader:

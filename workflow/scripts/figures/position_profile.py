@@ -1,4 +1,4 @@
-"""Draw mean JS along the response: from its start, relative to its length, and from its end."""
+"""Draw mean JS along the response: from its start, relative to its length, from its end, and from its answer."""
 
 import numpy as np
 import polars as pl
@@ -22,17 +22,24 @@ LABELS = {
     "start": "token, counted from the start",
     "relative": "part of the response (%)",
     "end": "token, counted from the end",
+    "answer": "token, counted from the answer's first",
 }
 
 
 def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
-    return arrange(main_trajectory(table), "set", "origin", "pair", "bin_low", origin=LABELS)
+    # Where no response has a boxed answer, there is nothing to count from, and no panel.
+    drawn = main_trajectory(table).filter(
+        pl.col("estimate").is_not_null().any().over("origin") | (pl.col("origin") != "answer")
+    )
+    return arrange(drawn, "set", "origin", "pair", "bin_low", origin=LABELS)
 
 
 def centres(rows: pl.DataFrame, origin: str) -> np.ndarray:
-    """Centres of the bins, in percent of the response or in tokens counted from 1 (indices count from 0)."""
+    """Centres of the bins, in percent of the response or in tokens: from 1, or from the answer, its first being 0."""
     low, high = numbers(rows, "bin_low"), numbers(rows, "bin_high")
-    return 100 * (low + high) / 2 if origin == "relative" else (low + 1 + high) / 2
+    if origin == "relative":
+        return 100 * (low + high) / 2
+    return (low + high - 1) / 2 + (origin != "answer")
 
 
 def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
@@ -45,7 +52,10 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
             style = {"marker": looks[pair].marker, "markersize": 2.5}
             band(axes, centres(profile, origin), profile, looks[pair].colour, **style)
         axes.set(xlabel=LABELS[origin], ylabel="mean JS (nats)")
-        if origin != "relative":
+        if origin == "answer":
+            axes.set_xscale("symlog", linthresh=1)
+            axes.xaxis.set_major_formatter("{x:g}")
+        elif origin != "relative":
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
             last = rows["bin_high"].max()

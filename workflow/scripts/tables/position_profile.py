@@ -7,8 +7,8 @@ from tokenshift.tables.position_profile import table
 
 
 def main() -> None:
-    args = table_parser(__doc__, "scores").parse_args()
-    write_csv(args.output, table(args.scores, args.spec["analysis"]))
+    args = table_parser(__doc__, "scores", "rollouts").parse_args()
+    write_csv(args.output, table(args.scores, args.rollouts, args.spec["pairs"], args.spec["analysis"]))
 
 
 if __name__ == "__main__":

@@ -311,7 +311,7 @@ class Scoring(Section):
     top_k: int = Field(10, ge=3, description="Length of the stored candidate lists.")
     batch_tokens: Positive = Field(16384, description="Tokens per forward pass, padding included.")
     chunk_memory_mb: Positive = Field(
-        100, description="Memory for blocks of logits, in MB: about 100 suits a CPU's cache, 2000 a GPU."
+        200, description="Memory for blocks of logits, in MB: about 200 suits a CPU, 2000 a GPU."
     )
 
 
@@ -387,6 +387,9 @@ class Analysis(Section):
     js_edges: list[float] = Field(
         [0.0, 0.0001, 0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6932], min_length=2, description="Bins of JS, in nats."
     )
+    entropy_edges: list[float] = Field(
+        [0.0, 0.01, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0, 12.0], min_length=2, description="Bins of entropy, in nats."
+    )
     position_bins: Positive = Field(20, description="Bins of the position profiles.")
     identity_tokens: Positive = Field(20, description="Tokens listed by mean JS.")
     identity_minimum: Positive = Field(20, description="Fewest occurrences of a listed token.")
@@ -397,7 +400,7 @@ class Analysis(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> "Analysis":
-        for key in ("js_edges", "top_k", "quantiles"):
+        for key in ("js_edges", "entropy_edges", "top_k", "quantiles"):
             values = getattr(self, key)
             if any(later <= earlier for earlier, later in pairwise(values)):
                 raise ValueError(f"{key} out of order: {values} must increase")

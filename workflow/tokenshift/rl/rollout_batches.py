@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tokenshift.generation import Policy, batches, generate
 from tokenshift.noise import uniforms
-from tokenshift.rollouts import requests, response_columns
+from tokenshift.rollouts import grade, requests
 from tokenshift.sampling import Sampling
 from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context
@@ -74,7 +74,8 @@ class Rollouts:
                 self.seed, purpose, asked.problem_ids[part], asked.samples[part], self.sampling.max_new_tokens
             )
             responses += generate(self.policy, asked.prompts[part], noise, self.sampling, self.batch_size)
-        correct = response_columns(asked, responses, self.policy.stop_token_ids, self.tokenizer, self.grader)["correct"]
+        _, grades = grade(asked, responses, self.tokenizer, self.grader)
+        correct = [given.correct for given in grades]
         return [
             Group(asked.problem_ids[i], asked.prompts[i], responses[i : i + n], correct[i : i + n])
             for i in range(0, len(responses), n)

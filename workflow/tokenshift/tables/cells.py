@@ -1,6 +1,11 @@
-"""Cells of a table: each a ratio of two sums over the rows of a file, with its interval over problems."""
+"""Cells of a table: each a ratio of two sums over the rows of a file, with its interval over problems.
 
-from collections.abc import Iterable, Sequence
+Only sums per problem are taken of the rows, as they stream by. They suffice for the bootstrap of every such ratio
+(tokenshift.statistics), which is exact: nothing is approximated for want of memory.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,28 +13,57 @@ import numpy as np
 import polars as pl
 
 from tokenshift.statistics import Bootstrap, Resampled, ratio_of_sums
-from tokenshift.tables.files import names, read_scores
+from tokenshift.tables.files import collect, names, scan_scores
 
 EVERY = pl.col("problem_id").is_not_null()
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Keys of a table's row, and the two expressions, one value per row of the file, whose sums' ratio it estimates."""
+    """Keys of a table's row, the two sums whose ratio it estimates, and how many tokens the rows behind it stand for.
+
+    The sums are aggregations of a file's rows.
+    """
 
     keys: dict[str, object]
     numerator: pl.Expr
     denominator: pl.Expr
+    tokens: pl.Expr
 
 
-def ratio(keys: dict[str, object], value: pl.Expr, per: pl.Expr, where: pl.Expr) -> Cell:
+def total(value: pl.Expr) -> pl.Expr:
+    """Sum of `value`, the same to the last bit in whatever order the rows come.
+
+    Each value is rounded to a multiple of 2^-60, about 1e-18, and these are added as integers of 128 bits. Sums of
+    floats depend on their order, which is not fixed where a file is read in parts.
+    """
+    return (value.cast(pl.Float64) * 2.0**60).round().cast(pl.Int128).sum().cast(pl.Float64) / 2.0**60
+
+
+def ratio(keys: dict[str, object], value: pl.Expr, per: pl.Expr, where: pl.Expr = EVERY) -> Cell:
     """Sum of `value` over the sum of `per`, of the rows that satisfy `where`."""
-    return Cell(keys, *(pl.when(where).then(part.cast(pl.Float64)).otherwise(0.0) for part in (value, per)))
+    numerator, denominator = (total(pl.when(where).then(part).otherwise(0)) for part in (value, per))
+    return Cell(keys, numerator, denominator, _tokens(where & (per > 0)))
 
 
 def mean(keys: dict[str, object], value: pl.Expr, where: pl.Expr = EVERY) -> Cell:
-    """Mean of `value` over the rows that satisfy `where`; for a condition as the value, the share that satisfies it."""
-    return ratio(keys, value, pl.lit(1), where)
+    """Mean of `value` over the rows that satisfy `where`."""
+    return Cell(keys, total(pl.when(where).then(value).otherwise(0)), where.sum(), _tokens(where))
+
+
+def share(keys: dict[str, object], condition: pl.Expr, where: pl.Expr = EVERY) -> Cell:
+    """Share of the rows that satisfy `where` that satisfy the condition too."""
+    return Cell(keys, (condition & where).sum(), where.sum(), _tokens(where))
+
+
+def _tokens(where: pl.Expr) -> pl.Expr:
+    return pl.when(where).then("tokens").otherwise(0).sum()
+
+
+def bins(column: str, edges: Sequence[float]) -> Iterator[tuple[float, float, pl.Expr]]:
+    """Bins of a column: edges and the condition to lie inside, closed below and open above, the last one closed."""
+    for low, high in itertools.pairwise(edges):
+        yield low, high, pl.col(column).is_between(low, high, closed="both" if high == edges[-1] else "left")
 
 
 def position_subsets(analysis: dict) -> dict[str, pl.Expr]:
@@ -37,23 +71,21 @@ def position_subsets(analysis: dict) -> dict[str, pl.Expr]:
     return {"all": EVERY, "high_js": pl.col(analysis["divergence"]) > analysis["high"]}
 
 
-def measure(frame: pl.DataFrame, cells: Sequence[Cell], bootstrap: Bootstrap) -> Resampled:
-    """The cells' ratios in the sample and in every resample of its problems.
+def measure(rows: pl.LazyFrame, cells: Sequence[Cell], bootstrap: Bootstrap) -> Resampled:
+    """The cells' ratios in the sample and in every resample of its problems, in one pass over the rows.
 
-    `frame` holds problem_id, tokens (how many tokens a row stands for) and what the cells' expressions use. All
+    `rows` holds problem_id, tokens (how many tokens a row stands for) and what the cells' expressions use. All
     problems of the file are resampled, also for cells that only some of them enter.
     """
-    sums = []
-    for index, cell in enumerate(cells):
-        sums += [
-            cell.numerator.sum().alias(f"numerator_{index}"),
-            cell.denominator.sum().alias(f"denominator_{index}"),
-            pl.col("tokens").filter(cell.denominator > 0).sum().alias(f"tokens_{index}"),
-        ]
-    by_problem = frame.lazy().group_by("problem_id").agg(sums).sort("problem_id").collect()
+    parts = ("numerator", "denominator", "tokens")
+    keyed = {part: [(getattr(cell, part).meta.serialize(), getattr(cell, part)) for cell in cells] for part in parts}
+    # Cells share sums, above all denominators: each is taken once.
+    distinct = dict(itertools.chain.from_iterable(keyed.values()))
+    column = {key: f"sum_{index}" for index, key in enumerate(distinct)}
+    sums = (expression.alias(column[key]) for key, expression in distinct.items())
+    by_problem = collect(rows.group_by("problem_id").agg(sums).sort("problem_id"))
     numerator, denominator, tokens = (
-        by_problem.select(f"{part}_{index}" for index in range(len(cells))).to_numpy().astype(float)
-        for part in ("numerator", "denominator", "tokens")
+        np.column_stack([by_problem[column[key]].to_numpy().astype(float) for key, _ in keyed[part]]) for part in parts
     )
     return Resampled(
         problem_ids=tuple(by_problem["problem_id"]),
@@ -83,15 +115,20 @@ def table_rows(
     )
 
 
-def score_table(paths: Sequence[Path], columns: list[str], cells: Sequence[Cell], analysis: dict) -> pl.DataFrame:
-    """The same cells measured in each scores file, of which they use `columns`."""
+def score_table(
+    paths: Sequence[Path],
+    cells: Sequence[Cell],
+    analysis: dict,
+    prepare: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda scores: scores,
+) -> pl.DataFrame:
+    """The same cells measured in the rows that `prepare` makes of each scores file."""
     bootstrap = Bootstrap(**analysis["bootstrap"])
     return pl.concat(
         (
             table_rows(
                 names("scores", path),
                 (cell.keys for cell in cells),
-                measure(read_scores(path, columns), cells, bootstrap),
+                measure(prepare(scan_scores(path)), cells, bootstrap),
                 bootstrap,
             )
             for path in paths

@@ -9,7 +9,7 @@ import polars as pl
 
 from tokenshift.errors import StudyError
 from tokenshift.statistics import Bootstrap, Resampled
-from tokenshift.tables.cells import mean, measure, ratio, table_rows
+from tokenshift.tables.cells import mean, measure, ratio, share, table_rows
 from tokenshift.tables.files import names, read_responses
 
 
@@ -59,21 +59,21 @@ def sweep(path: Path, bootstrap: Bootstrap) -> Sweep:
 
     Raises StudyError when it lacks the primary's (+inf) or the intervention's (-inf) responses.
     """
-    frame = read_responses("cross_samples", path, ["threshold", "switched", "replaced"])
-    frame = frame.with_columns(pl.col("switched", "replaced").list.sum())
+    counts = {column: pl.col(column).list.sum() for column in ("switched", "replaced")}
+    frame = read_responses("cross_samples", path, {"threshold": pl.col("threshold"), **counts})
     thresholds = frame["threshold"].unique().sort(descending=True).to_list()
     if thresholds[0] != math.inf or thresholds[-1] != -math.inf:
         raise StudyError(f"{path} must hold the thresholds inf and -inf; delete it and let Snakemake make it again")
     at = [pl.col("threshold") == threshold for threshold in thresholds]
     tokens, switched, replaced = pl.col("tokens"), pl.col("switched"), pl.col("replaced")
     quantities = [
-        [mean({}, pl.col("correct"), here) for here in at],
+        [share({}, pl.col("correct"), here) for here in at],
         [ratio({}, switched, tokens, here) for here in at],
         [ratio({}, replaced, tokens, here) for here in at],
         [mean({}, replaced, here) for here in at],
         [mean({}, tokens, here) for here in at],
     ]
-    measured = measure(frame, [cell for cells in quantities for cell in cells], bootstrap)
+    measured = measure(frame.lazy(), [cell for cells in quantities for cell in cells], bootstrap)
     n = len(thresholds)
     return Sweep(path, thresholds, *(measured[i * n : (i + 1) * n] for i in range(len(quantities))))
 

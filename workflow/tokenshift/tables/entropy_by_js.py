@@ -1,12 +1,11 @@
 """Whether changed positions were uncertain: both policies' entropy in bins of JS (arXiv 2603.22446, analysis 1)."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
 
-from tokenshift.tables.cells import EVERY, Cell, mean, score_table
+from tokenshift.tables.cells import Cell, bins, mean, score_table, share
 
 
 def mean_entropy(keys: dict, policy: str, where: pl.Expr) -> Cell:
@@ -17,30 +16,27 @@ def mean_entropy(keys: dict, policy: str, where: pl.Expr) -> Cell:
 def share_low_entropy(keys: dict, policy: str, where: pl.Expr, low_entropy: float) -> Cell:
     """Share of the positions that satisfy `where` at which the entropy of `policy` is below `low_entropy` (nats)."""
     confident = pl.col(f"entropy_{policy}") < low_entropy
-    return mean(keys | {"policy": policy, "quantity": "share_low_entropy"}, confident, where)
+    return share(keys | {"policy": policy, "quantity": "share_low_entropy"}, confident, where)
 
 
 def entropy_cells(analysis: dict) -> list[Cell]:
     """For each policy and bin: mean entropy, share of low entropy, and the bin's share of all positions.
 
-    Bins are closed below and open above, the last one closed; JS outside the edges is in none.
+    JS outside the edges is in no bin.
     """
-    edges, low_entropy = analysis["js_edges"], analysis["claims"]["low_entropy"]
+    low_entropy = analysis["claims"]["low_entropy"]
     cells = []
     for policy in ("base", "tuned"):
-        for low, high in pairwise(edges):
-            closed = "both" if high == edges[-1] else "left"
-            inside = pl.col(analysis["divergence"]).is_between(low, high, closed=closed)
+        for low, high, inside in bins(analysis["divergence"], analysis["js_edges"]):
             keys = {"policy": policy, "quantity": "share_of_positions", "js_low": low, "js_high": high}
             cells += [
                 mean_entropy(keys, policy, inside),
                 share_low_entropy(keys, policy, inside, low_entropy),
-                mean(keys, inside, EVERY),
+                share(keys, inside),
             ]
     return cells
 
 
 def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
     """Rows of entropy_by_js.csv; share_of_positions is the same for either policy."""
-    columns = [analysis["divergence"], "entropy_base", "entropy_tuned"]
-    return score_table(scores, columns, entropy_cells(analysis), analysis)
+    return score_table(scores, entropy_cells(analysis), analysis)

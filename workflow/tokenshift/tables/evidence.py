@@ -1,22 +1,13 @@
 """What a study holds on one pair and problem set, for the claims to be measured with."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import polars as pl
 
 from tokenshift.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import Cell, measure
 from tokenshift.tables.cross_sampling import Sweep, sweep
-from tokenshift.tables.files import names, read, read_scores
-
-SCORE_COLUMNS = [
-    *("position", "token_id", "entropy_base", "top_ids_base", "top_ids_tuned"),
-    *("rank_in_base_of_tuned_top1", "logp_base_of_tuned_top1"),
-]
-
-Files = dict[tuple[str, ...], Path]  # by the names in the path, such as (pair, set, trajectory)
+from tokenshift.tables.files import Files, scan, scan_scores
 
 
 class NotMeasured(Exception):
@@ -27,17 +18,18 @@ class NotMeasured(Exception):
 class Evidence:
     """Scores of the pair and its control along the tuned policy's responses, checkpoint scores, sweeps.
 
-    Each is None, or absent from `sweeps` (by direction and criterion), where the study did not make it.
+    Scores are scanned anew by every claim, which reads the columns it needs. Each kind is None, or absent from `sweeps`
+    (by direction and criterion), where the study did not make it.
     """
 
     bootstrap: Bootstrap
-    scores: pl.DataFrame | None = None
-    control: pl.DataFrame | None = None
-    checkpoint_scores: pl.DataFrame | None = None
+    scores: pl.LazyFrame | None = None
+    control: pl.LazyFrame | None = None
+    checkpoint_scores: pl.LazyFrame | None = None
     sweeps: dict[tuple[str, str], Sweep] = field(default_factory=dict)
 
-    def held(self, kind: str) -> pl.DataFrame:
-        """The frame called `kind`. Raises NotMeasured without it."""
+    def held(self, kind: str) -> pl.LazyFrame:
+        """The rows called `kind`. Raises NotMeasured without it."""
         frame = getattr(self, kind)
         if frame is None:
             raise NotMeasured
@@ -54,26 +46,20 @@ class Evidence:
         return self.sweeps[direction, criterion]
 
 
-def by_names(kind: str, paths: Sequence[Path]) -> Files:
-    """The paths of files of one kind, by what their names stand for."""
-    return {tuple(names(kind, path).values()): path for path in paths}
-
-
 def gather(pair: str, control: str | None, problem_set: str, files: dict[str, Files], analysis: dict) -> Evidence:
-    """Read what `files` (by kind, then by names) hold on the pair, its control and the problem set."""
-
-    def scores(of: str | None, columns: list[str]) -> pl.DataFrame | None:
-        path = files["scores"].get((of, problem_set, "tuned"))
-        return None if path is None else read_scores(path, [*columns, analysis["divergence"]])
-
-    def checkpoint_scores() -> pl.DataFrame | None:
-        path = files["checkpoint_scores"].get((pair, problem_set))
-        return None if path is None else read("checkpoint_scores", path, ["step", "problem_id", analysis["divergence"]])
-
+    """What `files` (by kind, then by names) hold on the pair, its control and the problem set."""
+    scores, control = (files["scores"].get((of, problem_set, "tuned")) for of in (pair, control))
+    checkpoint_scores = files["checkpoint_scores"].get((pair, problem_set))
     bootstrap = Bootstrap(**analysis["bootstrap"])
     sweeps = {
         (direction, criterion): sweep(path, bootstrap)
         for (of_pair, of_set, direction, criterion), path in files["cross_samples"].items()
         if (of_pair, of_set) == (pair, problem_set)
     }
-    return Evidence(bootstrap, scores(pair, SCORE_COLUMNS), scores(control, []), checkpoint_scores(), sweeps)
+    return Evidence(
+        bootstrap,
+        scores and scan_scores(scores),
+        control and scan_scores(control),
+        checkpoint_scores and scan("checkpoint_scores", checkpoint_scores),
+        sweeps,
+    )

@@ -1,14 +1,18 @@
-"""What the tables are made from: names in a file's path, rows of the file, arguments of a table's script."""
+"""What the tables are made from: names in a file's path, rows of the file, arguments of a table's script.
+
+A file may also be a folder of that name, with the rows in any number of Parquet files.
+"""
 
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from tokenshift import schemas
-from tokenshift.artifacts import read_parquet
+from tokenshift.artifacts import scan_parquet
 from tokenshift.errors import StudyError
 
 LAYOUTS = {
@@ -18,6 +22,8 @@ LAYOUTS = {
     "rollouts": ("{model}/{set}.parquet", schemas.ROLLOUTS),
     "vocabularies": ("{pair}.parquet", schemas.VOCABULARY),
 }
+
+Files = dict[tuple[str, ...], Path]  # by the names in the path, such as (pair, set, trajectory)
 
 
 def names(kind: str, path: str | Path) -> dict[str, str]:
@@ -33,27 +39,47 @@ def names(kind: str, path: str | Path) -> dict[str, str]:
     return match.groupdict()
 
 
-def read(kind: str, path: str | Path, columns: list[str]) -> pl.DataFrame:
-    """Those columns of a file, floats as Float64, since sums of millions of Float32 lose digits.
+def by_names(kind: str, paths: Sequence[Path]) -> Files:
+    """The paths of files of one kind, by what their names stand for."""
+    return {tuple(names(kind, path).values()): path for path in paths}
 
-    Raises StudyError when the file is of another kind or holds no rows.
+
+def scan(kind: str, path: str | Path) -> pl.LazyFrame:
+    """A file's rows, floats as Float64, since sums of millions of Float32 lose digits.
+
+    They may be more than memory holds: `collect` what is made of them. Raises StudyError when the file is of another
+    kind or holds no rows.
     """
-    frame = read_parquet(path, LAYOUTS[kind][1], columns)
-    if frame.is_empty():
+    rows = scan_parquet(path, LAYOUTS[kind][1])
+    if collect(rows.select(pl.len())).item() == 0:
         raise StudyError(f"{path} holds no rows; delete it and let Snakemake make it again")
-    return frame.with_columns(pl.selectors.float().cast(pl.Float64))
+    return rows.with_columns(pl.selectors.float().cast(pl.Float64))
 
 
-def read_scores(path: str | Path, columns: list[str]) -> pl.DataFrame:
-    """A scores file: problem_id, sample, those columns, length (of the response), tokens (1: a row is a position)."""
-    frame = read("scores", path, ["problem_id", "sample", *columns])
-    return frame.with_columns(length=pl.len().over("problem_id", "sample"), tokens=pl.lit(1))
+def collect(rows: pl.LazyFrame) -> pl.DataFrame:
+    """Compute `rows` a few row groups at a time (polars' streaming engine): memory holds the result, not the file.
+
+    The engine takes the rows in no fixed order, even in one thread: add integers (`tables.cells.total`), sort groups.
+    """
+    return rows.collect(engine="streaming")
 
 
-def read_responses(kind: str, path: str | Path, columns: list[str]) -> pl.DataFrame:
+def scan_scores(path: str | Path) -> pl.LazyFrame:
+    """A scores file, with tokens (1: a row is a position)."""
+    return scan("scores", path).with_columns(tokens=pl.lit(1))
+
+
+def with_lengths(scores: pl.LazyFrame) -> pl.LazyFrame:
+    """The positions with the length of their response (tokens), counted in a pass of its own."""
+    response = ["problem_id", "sample"]
+    lengths = collect(scores.group_by(response).agg(length=pl.len()))
+    return scores.join(lengths.lazy(), on=response, how="left")
+
+
+def read_responses(kind: str, path: str | Path, columns: dict[str, pl.Expr]) -> pl.DataFrame:
     """A rollouts or cross_samples file: problem_id, correct, tokens (length of the response), and those columns."""
-    frame = read(kind, path, ["problem_id", "correct", "response_token_ids", *columns])
-    return frame.with_columns(tokens=pl.col("response_token_ids").list.len().cast(pl.Int64)).drop("response_token_ids")
+    length = pl.col("response_token_ids").list.len().cast(pl.Int64)
+    return collect(scan(kind, path).select("problem_id", "correct", tokens=length, **columns))
 
 
 def table_parser(description: str | None, *kinds: str, may_be_empty: bool = False) -> argparse.ArgumentParser:

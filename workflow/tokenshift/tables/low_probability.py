@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tokenshift.tables.cells import Cell, mean, position_subsets, score_table
+from tokenshift.tables.cells import Cell, position_subsets, score_table, share
 
 LOG_PROBABILITIES = {
     "base_of_tuned_top1": "logp_base_of_tuned_top1",
@@ -17,7 +17,7 @@ LEVELS = (0.001, 0.05, 0.1)
 def share_improbable(keys: dict, direction: str, probability: float, where: pl.Expr) -> Cell:
     """Share of the positions that satisfy `where` at which a policy gives the other's top-1 less than `probability`."""
     improbable = pl.col(LOG_PROBABILITIES[direction]).exp() < probability
-    return mean(keys | {"direction": direction, "probability_below": probability}, improbable, where)
+    return share(keys | {"direction": direction, "probability_below": probability}, improbable, where)
 
 
 def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
@@ -28,4 +28,4 @@ def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
         for direction in LOG_PROBABILITIES
         for probability in sorted({*LEVELS, analysis["improbable"]})
     ]
-    return score_table(scores, [*LOG_PROBABILITIES.values(), analysis["divergence"]], cells, analysis)
+    return score_table(scores, cells, analysis)

@@ -11,7 +11,6 @@ import polars as pl
 from tokenshift.tables.cells import mean, position_subsets, score_table
 
 NUCLEI = ["shared", "base_only", "tuned_only"]
-COLUMNS = [f"mass_{policy}_{nucleus}" for policy in ("base", "tuned") for nucleus in NUCLEI]
 
 
 def mass(policy: str, candidates: str) -> pl.Expr:
@@ -30,4 +29,4 @@ def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
             for quantity, value in (("mass_base", base), ("mass_tuned", tuned), ("change", tuned - base)):
                 keys = {"positions": positions, "candidates": candidates, "quantity": quantity}
                 cells.append(mean(keys, value, where))
-    return score_table(scores, [*COLUMNS, analysis["divergence"]], cells, analysis)
+    return score_table(scores, cells, analysis)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.tables.cells import Cell, mean, score_table
-from tokenshift.tables.files import read
-
-LENGTH = pl.col("length")
+from tokenshift.errors import StudyError
+from tokenshift.statistics import Bootstrap
+from tokenshift.tables.cells import Cell, measure, ratio, table_rows, total
+from tokenshift.tables.files import by_names, collect, names, scan, scan_scores, with_lengths
 
 
 def index_edges(longest: int, bins: int) -> list[int]:
@@ -21,31 +21,77 @@ def index_edges(longest: int, bins: int) -> list[int]:
     return [0, *np.unique(np.round(np.geomspace(longest, 1, bins)).astype(int)).tolist()]
 
 
-def index_cell(divergence: str, origin: str, low: int, high: int) -> Cell:
-    """Mean divergence at the token indices low to high - 1, counted from the `origin`: start or end of the response."""
-    index = pl.col("position") if origin == "start" else LENGTH - 1 - pl.col("position")
-    keys = {"origin": origin, "bin_low": float(low), "bin_high": float(high)}
-    return mean(keys, pl.col(divergence), index.is_between(low, high, closed="left"))
+def by_index(scores: pl.LazyFrame, divergence: str, index: pl.Expr, edges: Sequence[int]) -> pl.DataFrame:
+    """Sums per problem and bin of the token index `index`, between `edges`: tokens, weight (1 a token), total JS.
 
-
-def relative_cell(divergence: str, low: float, high: float) -> Cell:
-    """Mean divergence over the part of the responses from the share `low` to the share `high` of their length.
-
-    Token t of a response of length L covers the interval [t / L, (t + 1) / L] and counts by the share of itself
-    that lies inside [low, high]; so both ends are treated alike, and a response shorter than a bin counts too.
+    Positions without an index are in bin null.
     """
-    inside = pl.min_horizontal(pl.col("position") + 1, high * LENGTH) - pl.max_horizontal("position", low * LENGTH)
-    # Rounded, lest a rounding error of an edge count as part of a token.
-    weight = inside.clip(lower_bound=0).round(9)
-    keys = {"origin": "relative", "bin_low": low, "bin_high": high}
-    return Cell(keys, pl.col(divergence) * weight, weight)
+    inner = pl.sum_horizontal(pl.lit(0), *(index >= edge for edge in edges[1:-1]))
+    return _sums(scores.with_columns(bin=pl.when(index.is_not_null()).then(inner), weight=pl.col("tokens")), divergence)
 
 
-def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
-    """Rows of position_profile.csv; all files share their bins. bin_high is exclusive for origins start and end."""
-    bins, divergence = analysis["position_bins"], analysis["divergence"]
-    longest = max(read("scores", path, ["position"])["position"].max() + 1 for path in scores)
+def by_share(scores: pl.LazyFrame, divergence: str, bins: int) -> pl.DataFrame:
+    """Sums per problem and equal part of the responses' length: tokens, weight, total JS, of rows `with_lengths`.
+
+    Token t of a response of length L covers the interval [t / L, (t + 1) / L] and enters each of the `bins` parts by
+    the share of itself that lies inside, here in units of 1 / bins; so both ends are treated alike, and a response of
+    fewer tokens than there are parts counts too.
+    """
+    first, last = bins * pl.col("position"), bins * (pl.col("position") + 1)  # edges of the token, of `bins` times L
+    length, bin_ = pl.col("length"), pl.col("bin")
+    parts = scores.with_columns(first=first, last=last, bin=pl.int_ranges(first // length, (last - 1) // length + 1))
+    inside = pl.min_horizontal("last", (bin_ + 1) * length) - pl.max_horizontal("first", bin_ * length)
+    return _sums(parts.explode("bin").with_columns(weight=inside), divergence)
+
+
+def _sums(weighted: pl.LazyFrame, divergence: str) -> pl.DataFrame:
+    sums = {"weight": pl.col("weight").sum(), "total": total(pl.col(divergence) * pl.col("weight"))}
+    return collect(weighted.group_by("problem_id", "bin").agg(pl.col("tokens").sum(), **sums).sort("problem_id", "bin"))
+
+
+def profile_cell(keys: dict, first: int, last: int) -> Cell:
+    """Mean JS in the bins `first` to `last`, of the sums that `by_index` or `by_share` make."""
+    return ratio(keys, pl.col("total"), pl.col("weight"), pl.col("bin").is_between(first, last))
+
+
+def with_answers(scores: pl.LazyFrame, rollouts: Path) -> pl.LazyFrame:
+    """The positions with the answer_position of their response, as the rollouts file has it."""
+    response = ["problem_id", "sample"]
+    return scores.join(scan("rollouts", rollouts).select(*response, "answer_position"), on=response, how="left")
+
+
+def table(
+    scores: Sequence[Path], rollouts: Sequence[Path], pairs: dict[str, dict[str, str]], analysis: dict
+) -> pl.DataFrame:
+    """Rows of position_profile.csv; all files share their bins. bin_high is exclusive but for origin relative.
+
+    pairs: the model of each trajectory (base, tuned) of each pair, whose `rollouts` say where the final answer begins:
+    index 0 of origin answer, what is before it being negative. Responses without an answer are not in that origin.
+    Raises StudyError when rollouts of a scored trajectory are missing.
+    """
+    rollouts_of = by_names("rollouts", rollouts)
+    bins, divergence, bootstrap = analysis["position_bins"], analysis["divergence"], Bootstrap(**analysis["bootstrap"])
+    longest = max(collect(scan_scores(path).select(pl.col("position").max() + 1)).item() for path in scores)
     edges, shares = index_edges(longest, bins), [index / bins for index in range(bins + 1)]
-    cells = [index_cell(divergence, origin, *edge) for origin in ("start", "end") for edge in pairwise(edges)]
-    cells += [relative_cell(divergence, *edge) for edge in pairwise(shares)]
-    return score_table(scores, ["position", divergence], cells, analysis)
+    around = [*(-edge for edge in reversed(edges[1:])), *edges]
+    tables = []
+    for path in scores:
+        named = names("scores", path)
+        responses = (pairs[named["pair"]][named["trajectory"]], named["set"])
+        if responses not in rollouts_of:
+            raise StudyError(f"{path}: no rollouts of '{responses[0]}' on '{responses[1]}' are given")
+        rows = with_answers(with_lengths(scan_scores(path)), rollouts_of[responses])
+        position, from_end = pl.col("position"), pl.col("length") - 1 - pl.col("position")
+        profiles = {
+            "start": (edges, by_index(rows, divergence, position, edges)),
+            "end": (edges, by_index(rows, divergence, from_end, edges)),
+            "answer": (around, by_index(rows, divergence, position - pl.col("answer_position"), around)),
+            "relative": (shares, by_share(rows, divergence, bins)),
+        }
+        for origin, (of_bins, sums) in profiles.items():
+            keys = [
+                {"origin": origin, "bin_low": float(low), "bin_high": float(high)} for low, high in pairwise(of_bins)
+            ]
+            cells = [profile_cell(key, index, index) for index, key in enumerate(keys)]
+            tables.append(table_rows(named, keys, measure(sums.lazy(), cells, bootstrap), bootstrap))
+    return pl.concat(tables)

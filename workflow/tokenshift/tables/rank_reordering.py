@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tokenshift.tables.cells import Cell, mean, position_subsets, score_table
+from tokenshift.tables.cells import Cell, position_subsets, score_table, share
 
 RANKS = {
     "base_rank_of_tuned_top1": "rank_in_base_of_tuned_top1",
@@ -15,7 +15,7 @@ RANKS = {
 
 def share_within(keys: dict, direction: str, rank: int, where: pl.Expr) -> Cell:
     """Share of the positions that satisfy `where` at which one policy's top-1 is in the other's top `rank`."""
-    return mean(keys | {"direction": direction, "rank_at_most": rank}, pl.col(RANKS[direction]) <= rank, where)
+    return share(keys | {"direction": direction, "rank_at_most": rank}, pl.col(RANKS[direction]) <= rank, where)
 
 
 def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
@@ -26,4 +26,4 @@ def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
         for direction in RANKS
         for rank in analysis["top_k"]
     ]
-    return score_table(scores, [*RANKS.values(), analysis["divergence"]], cells, analysis)
+    return score_table(scores, cells, analysis)

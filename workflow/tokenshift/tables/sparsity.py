@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.tables.cells import Cell, mean, score_table
+from tokenshift.tables.cells import Cell, mean, score_table, share
 
 DIVERGENCES = ["js", "js_nucleus"]
 GRID = np.geomspace(1e-6, np.log(2), 38)
@@ -15,13 +15,13 @@ GRID = np.geomspace(1e-6, np.log(2), 38)
 def share_below(divergence: str, threshold: float) -> Cell:
     """Share of positions with divergence below `threshold` (nats)."""
     keys = {"divergence": divergence, "quantity": "share_below", "threshold": threshold}
-    return mean(keys, pl.col(divergence) < threshold)
+    return share(keys, pl.col(divergence) < threshold)
 
 
 def share_above(divergence: str, threshold: float) -> Cell:
     """Share of positions with divergence above `threshold` (nats)."""
     keys = {"divergence": divergence, "quantity": "share_above", "threshold": threshold}
-    return mean(keys, pl.col(divergence) > threshold)
+    return share(keys, pl.col(divergence) > threshold)
 
 
 def sparsity_cells(analysis: dict) -> list[Cell]:
@@ -37,4 +37,4 @@ def sparsity_cells(analysis: dict) -> list[Cell]:
 
 def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
     """Rows of sparsity.csv; threshold is null for the mean."""
-    return score_table(scores, DIVERGENCES, sparsity_cells(analysis), analysis)
+    return score_table(scores, sparsity_cells(analysis), analysis)

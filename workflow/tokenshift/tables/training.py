@@ -7,7 +7,7 @@ import polars as pl
 
 from tokenshift.errors import StudyError
 from tokenshift.statistics import Bootstrap, Resampled, average
-from tokenshift.tables.cells import mean, measure, table_rows
+from tokenshift.tables.cells import mean, measure, share, table_rows
 from tokenshift.tables.files import names, read_responses
 
 Group = dict[int, Resampled]  # by seed; the cells are accuracy and length
@@ -21,12 +21,12 @@ def measure_groups(
     `groups` names the model of each group and seed. Groups without rollouts on a set are left out. Raises StudyError
     when only some seeds of a group have them.
     """
-    cells = [mean({}, pl.col("correct")), mean({}, pl.col("tokens"))]
+    cells = [share({}, pl.col("correct")), mean({}, pl.col("tokens"))]
     measured: dict[str, dict[str, Resampled]] = {}
     for path in rollouts:
         named = names("rollouts", path)
-        responses = read_responses("rollouts", path, [])
-        measured.setdefault(named["set"], {})[named["model"]] = measure(responses, cells, bootstrap)
+        responses = read_responses("rollouts", path, {})
+        measured.setdefault(named["set"], {})[named["model"]] = measure(responses.lazy(), cells, bootstrap)
     by_set: dict[str, dict[str, Group]] = {}
     for problem_set, models in measured.items():
         by_set[problem_set] = {}

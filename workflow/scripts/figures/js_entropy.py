@@ -1,0 +1,59 @@
+"""Draw the joint histogram of JS and entropy."""
+
+import matplotlib
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from tokenshift.command import run
+from tokenshift.figures import DARK, arrange, facets, main_trajectory, make_figure, numbers
+
+POLICIES = {"base": "entropy of the base", "tuned": "entropy of the tuned policy"}
+SHARES = LogNorm(1e-5, 1)  # fixed, so that figures of different studies can be compared
+COLOURS = "YlGnBu"
+
+
+def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+    keys = ("set", "policy", "pair", "js_low", "entropy_low")
+    return arrange(main_trajectory(table), *keys, policy=POLICIES)
+
+
+def edges(rows: pl.DataFrame, quantity: str) -> list[float]:
+    """Edges of the bins of js or entropy, increasing."""
+    return sorted({*rows[f"{quantity}_low"], *rows[f"{quantity}_high"]})
+
+
+def draw_cells(axes: Axes, rows: pl.DataFrame) -> None:
+    """The shares as colours, one square a cell however wide its bins; cells without positions stay blank."""
+    of_js, of_entropy = edges(rows, "js"), edges(rows, "entropy")
+    shares = numbers(rows, "estimate").reshape(len(of_js) - 1, len(of_entropy) - 1)
+    empty = ~(shares > 0)
+    axes.pcolormesh(np.ma.masked_array(shares.T, empty.T), norm=SHARES, cmap=COLOURS, linewidth=0.4, edgecolor="white")
+    axes.set_xticks(
+        range(len(of_js)), [f"{edge:.3g}" for edge in of_js], rotation=45, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(of_entropy)), [f"{edge:.3g}" for edge in of_entropy])
+    axes.grid(visible=False)
+
+
+def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+    figure, panels = facets(drawn, ["set", "policy"], "pair", POLICIES, height=2.2, sharex=True, sharey=True)
+    for axes, rows in panels:
+        draw_cells(axes, rows)
+        axes.set(xlabel="JS divergence (nats)", ylabel="entropy (nats)")
+        axes.label_outer()
+    colours = ScalarMappable(SHARES, matplotlib.colormaps[COLOURS])
+    bar = figure.colorbar(colours, ax=figure.axes, label="share of positions", location="bottom", aspect=50, shrink=0.6)
+    bar.outline.set_edgecolor(DARK)
+    return figure
+
+
+def main() -> None:
+    make_figure(__doc__, select, draw)
+
+
+if __name__ == "__main__":
+    run(main)
