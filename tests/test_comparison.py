@@ -102,7 +102,7 @@ def test_extreme_and_masked_logits(blocks, temperature, top_p):
     for name in ("base", "tuned"):
         assert 0 <= columns[f"entropy_{name}"] <= np.log(30) + 1e-5
         assert 1 <= columns[f"nucleus_size_{name}"] <= 30
-    p, q = (block.double().softmax(-1) for block in (base, tuned))
+    p, q = (block.double().softmax(-1).numpy() for block in (base, tuned))
     # The terms of SciPy's jensenshannon before its square root, which is NaN where their sum rounds below zero.
     expected = (rel_entr(p, (p + q) / 2) + rel_entr(q, (p + q) / 2)).sum(-1) / 2
     np.testing.assert_allclose(columns["js"], expected, atol=1e-5)
