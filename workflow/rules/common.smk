@@ -82,7 +82,7 @@ def manifest(model):
 
 def compute_spec():
     """What a result depends on of the machine: not the requested memory or time."""
-    return {"device": STUDY.compute.device, "dtype": STUDY.compute.dtype}
+    return STUDY.compute.model_dump(mode="json", include={"device", "dtype", "placement"})
 
 
 def training_spec(model):
@@ -105,16 +105,21 @@ def sampling_spec():
     }
 
 
-def scoring_spec():
+def truncations_spec():
+    """The evaluation's sampling distribution and the further ones at which JS is measured."""
+    return {
+        "truncation": {"temperature": STUDY.evaluation.temperature, "top_p": STUDY.evaluation.top_p},
+        "ablation": [section(further) for further in STUDY.scoring.ablation],
+    }
+
+
+def scoring_spec(wildcards):
     """Settings of every job that scores responses."""
     return {
-        "comparison": {
-            "temperature": STUDY.evaluation.temperature,
-            "top_p": STUDY.evaluation.top_p,
-            "top_k": STUDY.scoring.top_k,
-        },
-        "batch_tokens": STUDY.scoring.batch_tokens,
-        "chunk_memory_mb": STUDY.scoring.chunk_memory_mb,
+        "pair": wildcards.pair,
+        "set": wildcards.problem_set,
+        **truncations_spec(),
+        **STUDY.scoring.model_dump(mode="json", exclude={"trajectories", "ablation"}),
         "compute": compute_spec(),
     }
 
@@ -141,6 +146,6 @@ wildcard_constraints:
     corpus=one_of(STUDY.corpora),
     model=one_of(STUDY.models),
     pair=one_of(STUDY.pairs),
-    trajectory="tuned|base",
+    trajectory=one_of(dict.fromkeys(["tuned", "base", *STUDY.scoring.trajectories])),
     direction="forward|reverse",
     shard=r"\d+",

@@ -7,6 +7,7 @@ CATEGORIES = {
     "entropy_by_js": "Where the policies differ",
     "js_entropy": "Where the policies differ",
     "token_identity": "Where the policies differ",
+    "truncation": "Where the policies differ",
     "cross_sampling": "Which differences cause the gain",
     "top_k_overlap": "What the differences are made of",
     "rank_reordering": "What the differences are made of",

@@ -5,7 +5,7 @@ rule scores:
     input:
         unpack(pair_models),
         vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
-        rollouts=trajectory_rollouts,
+        responses=trajectory_responses,
     output:
         part(f"{RESULTS}/scores/{{pair}}/{{problem_set}}/{{trajectory}}.parquet"),
     log:
@@ -21,13 +21,13 @@ rule scores:
         runtime=STUDY.compute.runtime,
     params:
         shard=shard,
-        spec=lambda w: spec("score.py", "inference", **scoring_spec()),
+        spec=lambda w: spec("score.py", "inference", trajectory=w.trajectory, **scoring_spec(w)),
     message:
         "Scoring {wildcards.pair} along the {wildcards.trajectory} responses to {wildcards.problem_set}"
     shell:
         "python $SCRIPTS/score.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --rollouts {input.rollouts} --threads {threads} --shard {params.shard}"
+        " --responses {input.responses} --threads {threads} --shard {params.shard}"
         " --output {output} 2> >(tee {log} >&2)"
 
 
@@ -55,7 +55,7 @@ rule checkpoint_scores:
             "checkpoint_scores.py",
             "inference",
             steps=STUDY.checkpoint_steps(STUDY.pairs[w.pair].tuned),
-            **scoring_spec(),
+            **scoring_spec(w),
         ),
     message:
         "Scoring the checkpoints of {wildcards.pair} along its tuned responses to {wildcards.problem_set}"

@@ -31,6 +31,7 @@ rule table_position_profile:
     input:
         scores=all_scores(),
         rollouts=all_rollouts(),
+        cross_samples=scored_cross_samples(),
     output:
         f"{RESULTS}/tables/position_profile.csv",
     log:
@@ -53,7 +54,7 @@ rule table_position_profile:
         "Table position_profile"
     shell:
         "python $SCRIPTS/tables/position_profile.py --spec {params.spec:q} --scores {input.scores}"
-        " --rollouts {input.rollouts} --output {output} 2> >(tee {log} >&2)"
+        " --rollouts {input.rollouts} --cross-samples {input.cross_samples} --output {output} 2> >(tee {log} >&2)"
 
 
 rule table_token_identity:
@@ -78,6 +79,34 @@ rule table_token_identity:
     shell:
         "python $SCRIPTS/tables/token_identity.py --spec {params.spec:q} --scores {input.scores}"
         " --vocabularies {input.vocabularies} --output {output} 2> >(tee {log} >&2)"
+
+
+rule table_truncation:
+    input:
+        scores=all_scores(),
+    output:
+        f"{RESULTS}/tables/truncation.csv",
+    log:
+        f"{RESULTS}/logs/tables/truncation.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tables/truncation.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        spec=spec(
+            "tables/truncation.py",
+            "analysis",
+            scoring=truncations_spec(),
+            analysis=section(STUDY.analysis),
+        ),
+    message:
+        "Table truncation"
+    shell:
+        "python $SCRIPTS/tables/truncation.py --spec {params.spec:q} --scores {input.scores}"
+        " --output {output} 2> >(tee {log} >&2)"
 
 
 rule table_evolution:

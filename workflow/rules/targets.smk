@@ -1,5 +1,8 @@
 """Which files each stage of this study makes and takes."""
 
+from tokenshift.trajectories import is_mixed, sweep_of
+
+MIXED = [name for name in STUDY.scoring.trajectories if is_mixed(name)]
 SCORE_TABLES = [
     "sparsity",
     "entropy_by_js",
@@ -11,8 +14,11 @@ SCORE_TABLES = [
 ]
 
 
-def trajectory_rollouts(wildcards):
-    """Rollouts whose responses are scored: of the pair's tuned or base model."""
+def trajectory_responses(wildcards):
+    """The file whose responses are scored: rollouts of the pair's tuned or base model, or a sweep's cross-samples."""
+    if is_mixed(wildcards.trajectory):
+        sweep, _ = sweep_of(wildcards.trajectory)
+        return f"{RESULTS}/cross_samples/{wildcards.pair}/{wildcards.problem_set}/{sweep}.parquet"
     model = getattr(STUDY.pairs[wildcards.pair], wildcards.trajectory)
     return f"{RESULTS}/rollouts/{model}/{wildcards.problem_set}.parquet"
 
@@ -24,12 +30,17 @@ def primary_scores(wildcards):
 
 
 def all_scores():
-    return expand(
-        f"{RESULTS}/scores/{{pair}}/{{problem_set}}/{{trajectory}}.parquet",
-        pair=STUDY.pairs,
-        problem_set=STUDY.evaluation.sets,
-        trajectory=STUDY.scoring.trajectories,
-    )
+    return [
+        f"{RESULTS}/scores/{pair}/{problem_set}/{trajectory}.parquet"
+        for pair in STUDY.pairs
+        for problem_set in STUDY.evaluation.sets
+        for trajectory in STUDY.trajectories(pair)
+    ]
+
+
+def scored_cross_samples():
+    """Sweeps of which a step is a scored trajectory."""
+    return [file for file in all_cross_samples() if Path(file).stem in {sweep_of(t)[0] for t in MIXED}]
 
 
 def all_checkpoint_scores():
@@ -47,7 +58,7 @@ def all_cross_samples():
         pair=STUDY.cross_sampling.pairs,
         problem_set=STUDY.evaluation.sets,
         direction=STUDY.cross_sampling.directions,
-        criterion=["js", "random"] if STUDY.cross_sampling.random_control else ["js"],
+        criterion=STUDY.cross_sampling.all_criteria,
     )
 
 
@@ -66,6 +77,7 @@ def all_vocabularies():
 def table_names():
     """Tables that this study has data for."""
     names = [*SCORE_TABLES, "position_profile", "token_identity", "training"]
+    names += ["truncation"] if STUDY.scoring.ablation else []
     names += ["evolution"] if all_checkpoint_scores() else []
     names += ["cross_sampling"] if all_cross_samples() else []
     return [*names, "claims"]

@@ -2,18 +2,18 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import torch
 
-from tokenshift.artifacts import read_parquet, write_parquet
+from tokenshift.artifacts import read_parquet, write_parquet_parts
 from tokenshift.command import run
 from tokenshift.comparison import Settings
-from tokenshift.generation import Policy
-from tokenshift.models import load_model, load_tokenizer
+from tokenshift.policies import load_policy
 from tokenshift.schemas import CHECKPOINT_SCORES, ROLLOUTS
-from tokenshift.scoring import positions_within, score
+from tokenshift.scoring import Work, score
 from tokenshift.shards import add_shard_argument, shard
 
 
@@ -23,7 +23,8 @@ def main() -> None:
         "--spec",
         type=json.loads,
         required=True,
-        help="JSON with steps, comparison, batch_tokens, chunk_memory_mb, compute",
+        help="JSON with pair, set, steps, truncation, ablation, top_k, list_minimum, batch_tokens, chunk_memory_mb, "
+        "compute",
     )
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model with its checkpoints")
@@ -32,23 +33,20 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of JS by step and position")
     add_shard_argument(parser)
     args = parser.parse_args()
-    spec, compute = args.spec, args.spec["compute"]
+    spec = args.spec
     torch.set_num_threads(args.threads)
-
-    def policy(folder: Path) -> Policy:
-        return Policy.of(load_model(folder, compute["dtype"], compute["device"]), load_tokenizer(folder))
-
-    base = policy(args.base)
     rollouts = shard(read_parquet(args.rollouts, ROLLOUTS), *args.shard)
-    settings = Settings(**spec["comparison"])
-    chunk_positions = positions_within(spec["chunk_memory_mb"], base.vocabulary_size)
-    parts = []
-    for step in spec["steps"]:
-        checkpoint = policy(args.tuned / "checkpoints" / f"step-{step:06d}")
-        scores = score(base, checkpoint, rollouts, settings, spec["batch_tokens"], chunk_positions, name=f"step {step}")
-        parts.append(scores.append_column("step", pa.array([step] * len(scores), pa.int32())))
-    table = pa.concat_tables(parts).select(CHECKPOINT_SCORES.names)
-    write_parquet(args.output, table, CHECKPOINT_SCORES, spec, ("torch", "transformers"))
+    base = load_policy(args.base, spec["compute"])
+    settings, work = Settings.of(spec), Work.of(spec, base.vocabulary_size)
+
+    def tables() -> Iterator[pa.Table]:
+        for step in spec["steps"]:
+            checkpoint = load_policy(args.tuned / "checkpoints" / f"step-{step:06d}", spec["compute"], place=1)
+            for scores in score(base, checkpoint, rollouts, settings, work, name=f"step {step}"):
+                stepped = scores.append_column("step", pa.array([step] * len(scores), pa.int32()))
+                yield stepped.select(CHECKPOINT_SCORES.names)
+
+    write_parquet_parts(args.output, tables(), CHECKPOINT_SCORES, spec, ("torch", "transformers"))
 
 
 if __name__ == "__main__":

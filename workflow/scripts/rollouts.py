@@ -9,9 +9,10 @@ import torch
 
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
-from tokenshift.generation import Policy, generate
-from tokenshift.models import load_model, load_tokenizer
+from tokenshift.generation import generate
+from tokenshift.models import load_tokenizer
 from tokenshift.noise import uniforms
+from tokenshift.policies import load_policy
 from tokenshift.rollouts import requests, response_columns
 from tokenshift.sampling import Sampling
 from tokenshift.schemas import PROBLEMS, ROLLOUTS
@@ -32,7 +33,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     sampling = Sampling(evaluation["temperature"], evaluation["top_p"], evaluation["max_new_tokens"])
     tokenizer = load_tokenizer(args.model)
-    policy = Policy.of(load_model(args.model, spec["compute"]["dtype"], spec["compute"]["device"]), tokenizer)
+    policy = load_policy(args.model, spec["compute"])
     problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
     asked = requests(problems, evaluation["samples"], tokenizer, **spec["prompt"])
     noise = uniforms(spec["seed"], "token", asked.problem_ids, asked.samples, sampling.max_new_tokens)

@@ -6,39 +6,38 @@ from pathlib import Path
 
 import torch
 
-from tokenshift.artifacts import read_parquet, write_parquet
+from tokenshift.artifacts import write_parquet_parts
 from tokenshift.command import run
 from tokenshift.comparison import Settings
-from tokenshift.generation import Policy
-from tokenshift.models import load_model, load_tokenizer
-from tokenshift.schemas import ROLLOUTS, SCORES
-from tokenshift.scoring import positions_within, score
+from tokenshift.policies import load_pair
+from tokenshift.schemas import SCORES
+from tokenshift.scoring import Work, score
 from tokenshift.shards import add_shard_argument, shard
+from tokenshift.trajectories import read_trajectory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--spec", type=json.loads, required=True, help="JSON with comparison, batch_tokens, chunk_memory_mb, compute"
+        "--spec",
+        type=json.loads,
+        required=True,
+        help="JSON with pair, set, trajectory, truncation, ablation, top_k, list_minimum, batch_tokens, "
+        "chunk_memory_mb, compute",
     )
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model")
-    parser.add_argument("--rollouts", type=Path, required=True, help="Parquet file with the responses")
+    parser.add_argument("--responses", type=Path, required=True, help="Parquet file of rollouts or cross-samples")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of scores")
     add_shard_argument(parser)
     args = parser.parse_args()
-    spec, compute = args.spec, args.spec["compute"]
+    spec = args.spec
     torch.set_num_threads(args.threads)
-    base, tuned = (
-        Policy.of(load_model(folder, compute["dtype"], compute["device"]), load_tokenizer(folder))
-        for folder in (args.base, args.tuned)
-    )
-    rollouts = shard(read_parquet(args.rollouts, ROLLOUTS), *args.shard)
-    settings = Settings(**spec["comparison"])
-    chunk_positions = positions_within(spec["chunk_memory_mb"], base.vocabulary_size)
-    table = score(base, tuned, rollouts, settings, spec["batch_tokens"], chunk_positions, name="scores")
-    write_parquet(args.output, table, SCORES, spec, ("torch", "transformers"))
+    responses = shard(read_trajectory(args.responses, spec["trajectory"]), *args.shard)
+    base, tuned = load_pair(args.base, args.tuned, spec["compute"])
+    tables = score(base, tuned, responses, Settings.of(spec), Work.of(spec, base.vocabulary_size), name="scores")
+    write_parquet_parts(args.output, tables, SCORES, spec, ("torch", "transformers"))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from tokenshift.errors import StudyError
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 ROW_GROUP = 131_072  # rows; fixed, so that a file gathered from parts equals one written whole
 
 
@@ -87,17 +87,29 @@ def write_parquet(path: str | Path, table: pa.Table, schema: pa.Schema, spec: di
 
     Raises StudyError when the columns differ from the schema's.
     """
-    if set(table.column_names) != set(schema.names):
-        differing = sorted(set(table.column_names) ^ set(schema.names))
-        raise StudyError(f"{path}: columns {differing} do not match the schema of this kind of file")
-    table = table.select(schema.names).cast(schema)
-    described = {
-        "tokenshift.schema_version": SCHEMA_VERSION,
-        "tokenshift.spec": json.dumps(spec, sort_keys=True),
-        "tokenshift.versions": json.dumps(versions(*packages), sort_keys=True),
-    }
+    write_parquet_parts(path, [table], schema, spec, packages)
+
+
+def write_parquet_parts(
+    path: str | Path, tables: Iterable[pa.Table], schema: pa.Schema, spec: dict, packages: tuple[str, ...]
+) -> None:
+    """As `write_parquet`, the rows of `tables` one after another as they come; memory holds no more than a few."""
+    described = schema.with_metadata(
+        {
+            "tokenshift.schema_version": SCHEMA_VERSION,
+            "tokenshift.spec": json.dumps(spec, sort_keys=True),
+            "tokenshift.versions": json.dumps(versions(*packages), sort_keys=True),
+        }
+    )
+
+    def conforming() -> Iterator[pa.Table]:
+        for table in tables:
+            if differing := sorted(set(table.column_names) ^ set(schema.names)):
+                raise StudyError(f"{path}: columns {differing} do not match the schema of this kind of file")
+            yield table.select(schema.names)
+
     with atomic_file(path) as temporary:
-        _write_row_groups(temporary, [table.replace_schema_metadata(described)])
+        _write_row_groups(temporary, conforming(), described)
 
 
 def gather_parquet(path: str | Path, parts: Sequence[str | Path]) -> None:
@@ -114,22 +126,30 @@ def gather_parquet(path: str | Path, parts: Sequence[str | Path]) -> None:
         _write_row_groups(temporary, batches, schemas[0])
 
 
-def _write_row_groups(path: Path, tables: Iterable[pa.Table], schema: pa.Schema | None = None) -> None:
+def _write_row_groups(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
     """Write the rows of `tables` in row groups of ROW_GROUP, however they were cut."""
     pending: list[pa.Table] = []
-    writer = None
-    for table in tables:
-        schema = schema or table.schema
-        writer = writer or pq.ParquetWriter(path, schema, compression="zstd")
-        pending.append(table.cast(schema))
-        while sum(map(len, pending)) >= ROW_GROUP:
-            joined = pa.concat_tables(pending).combine_chunks()
-            writer.write_table(joined.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
-            pending = [joined.slice(ROW_GROUP)]
-    writer = writer or pq.ParquetWriter(path, schema, compression="zstd")
-    if any(map(len, pending)):
-        writer.write_table(pa.concat_tables(pending).combine_chunks(), row_group_size=ROW_GROUP)
-    writer.close()
+    # The bytes of floats side by side, exponents with exponents, compress better than floats or a dictionary of them.
+    floats = [leaf for field in schema if pa.types.is_floating(_value_type(field)) for leaf in _leaves(field)]
+    others = [leaf for field in schema if not pa.types.is_floating(_value_type(field)) for leaf in _leaves(field)]
+    layout = {"compression": "zstd", "use_byte_stream_split": floats, "use_dictionary": others}
+    with pq.ParquetWriter(path, schema, **layout) as writer:
+        for table in tables:
+            pending.append(table.cast(schema))
+            while sum(map(len, pending)) >= ROW_GROUP:
+                joined = pa.concat_tables(pending).combine_chunks()
+                writer.write_table(joined.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
+                pending = [joined.slice(ROW_GROUP)]
+        if any(map(len, pending)):
+            writer.write_table(pa.concat_tables(pending).combine_chunks(), row_group_size=ROW_GROUP)
+
+
+def _value_type(field: pa.Field) -> pa.DataType:
+    return field.type.value_type if pa.types.is_list(field.type) else field.type
+
+
+def _leaves(field: pa.Field) -> list[str]:
+    return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name]
 
 
 def shards(path: str | Path) -> list[Path]:
@@ -142,6 +162,11 @@ def shards(path: str | Path) -> list[Path]:
     if not files:
         raise StudyError(f"{path}: a folder without Parquet files; delete it and let Snakemake make it again")
     return files
+
+
+def read_spec(file: Path) -> dict:
+    """The spec that `write_parquet` put into a file's metadata."""
+    return json.loads(pq.read_schema(file).metadata[b"tokenshift.spec"])
 
 
 def scan_parquet(path: str | Path, schema: pa.Schema) -> pl.LazyFrame:

@@ -23,7 +23,7 @@ from tokenshift.tables.position_profile import by_share, profile_cell
 from tokenshift.tables.rank_reordering import share_within
 from tokenshift.tables.sparsity import share_above, share_below
 from tokenshift.tables.token_identity import token_sums, variance_explained
-from tokenshift.tables.top_k_overlap import overlap, with_overlaps
+from tokenshift.tables.top_k_overlap import overlap
 from tokenshift.tables.training import Group, measure_groups, minus_baseline, over_seeds
 
 SCHEMA = (
@@ -136,13 +136,9 @@ def context_beats_identity(analysis: dict) -> Claim:
 def candidates_stay(analysis: dict) -> Claim:
     """C8: at changed positions the two policies' top candidates are the same."""
     cell = overlap({}, 2, pl.col(analysis["divergence"]) > analysis["high"])
-
-    def stay(evidence: Evidence) -> Resampled:
-        return measure(with_overlaps(evidence.held("scores"), [2]), [cell], evidence.bootstrap)
-
     quantity = f"mean overlap of the top-2 sets at JS above {analysis['high']:g}"
     paper = "over 0.8 (SimpleRL), a little lower (DAPO)"
-    return Claim("C8", quantity, "above", analysis["claims"]["top2_overlap"], paper, stay)
+    return Claim("C8", quantity, "above", analysis["claims"]["top2_overlap"], paper, lambda e: e.measure(cell))
 
 
 def reordering(analysis: dict) -> Claim:

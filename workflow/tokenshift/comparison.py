@@ -1,7 +1,7 @@
 """All columns of the scores file at a block of positions, in one pass over two blocks of logits.
 
-The full-vocabulary columns need every token; those of the nuclei and candidate lists need only the most probable ones,
-which are found without sorting the vocabulary.
+The full-vocabulary columns come from tokenshift.reduction; those of the nuclei and candidate lists need only the most
+probable tokens, which are found without sorting the vocabulary.
 """
 
 from dataclasses import dataclass
@@ -9,20 +9,81 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tokenshift.divergence import entropy_of, js_of, kl_of, log_probabilities
+from tokenshift.divergence import js_of
+from tokenshift.reduction import in_order, most_probable, reduce_vocabulary
 
-CANDIDATES = 64  # most probable tokens looked at first; positions with a larger nucleus are looked at again with more
-BLOCK = 64  # tokens per block of the search for the most probable ones
-CACHED = 2**19  # logits of one policy taken at once on a CPU: the statistics' intermediate blocks then stay in cache
+CANDIDATES = 32  # most probable tokens looked at first; positions with a larger nucleus are looked at again with more
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """Sampling distributions: softmax at `temperature`, cut to the nucleus of mass `top_p`, renormalised."""
+
+    temperature: float
+    top_p: float
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Temperature and top-p of the truncated distributions, and the length of the stored candidate lists."""
+    """What is compared beside the full distributions.
 
-    temperature: float
-    top_p: float
+    truncation: of the nuclei. ablation: further truncations, of which JS alone is kept. top_k: length of the candidate
+    lists. list_minimum: probability below which a candidate is left out of its list.
+    """
+
+    truncation: Truncation
+    ablation: tuple[Truncation, ...]
     top_k: int
+    list_minimum: float
+
+    @classmethod
+    def of(cls, scoring: dict) -> "Settings":
+        """From plain data: truncation and ablation as mappings of temperature and top_p."""
+        ablation = tuple(Truncation(**further) for further in scoring["ablation"])
+        return cls(Truncation(**scoring["truncation"]), ablation, scoring["top_k"], scoring["list_minimum"])
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Every temperature that is looked at, once; 1 first."""
+        return tuple(dict.fromkeys((1.0, self.truncation.temperature, *(t.temperature for t in self.ablation))))
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """One policy's next-token distributions at N positions, at one temperature.
+
+    logits: (N, V) as the model gave them. largest: (N, 1) of each row. log_total: (N, 1) logarithm of the sum of
+    exp((logits - largest) / temperature). ids: (N, K) the most probable tokens in descending order, ties by id.
+    """
+
+    logits: Tensor
+    largest: Tensor
+    log_total: Tensor
+    ids: Tensor
+    temperature: float
+
+    def logp(self, tokens: Tensor) -> Tensor:
+        """Log-probabilities of `tokens` (N, M): (N, M)."""
+        shifted = self.logits.gather(-1, tokens).to(self.largest.dtype) - self.largest
+        return shifted / self.temperature - self.log_total
+
+    def rank(self, tokens: Tensor) -> Tensor:
+        """Rank, from 1, of `tokens` (N, 1) among all tokens: (N,)."""
+        values, candidates = self.logits.gather(-1, tokens), self.logits.gather(-1, self.ids)
+        ranks = (candidates > values).sum(-1) + 1
+        beyond = (values <= candidates[:, -1:]).squeeze(-1).nonzero().squeeze(-1)
+        if len(beyond):
+            ranks[beyond] = (self.logits[beyond] > values[beyond]).sum(-1) + 1
+        return ranks
+
+    def rows(self, index: Tensor, candidates: int) -> "NextToken":
+        """That of some positions, with another number of candidates."""
+        logits = self.logits[index]
+        ids = in_order(*most_probable(logits, candidates))
+        return NextToken(logits, self.largest[index], self.log_total[index], ids, self.temperature)
+
+
+Pair = dict[str, NextToken]  # of "base" and "tuned"
 
 
 def compare(logits_base: Tensor, logits_tuned: Tensor, tokens: Tensor, settings: Settings) -> dict[str, Tensor]:
@@ -31,105 +92,83 @@ def compare(logits_base: Tensor, logits_tuned: Tensor, tokens: Tensor, settings:
     Args:
         logits_base: (N, V) of the base policy. logits_tuned: (N, V) of the tuned one.
         tokens: (N,) response tokens at these positions.
-        settings: of the nuclei and lists.
+        settings: of nuclei, ablation and lists.
+
+    Returns:
+        One tensor (N,) or, for the columns of lists, (N, K) per column. Ids of candidates below settings.list_minimum
+        are -1.
     """
-    rows = len(tokens) if logits_base.is_cuda else max(1, CACHED // logits_base.shape[-1])
-    split = (block.split(rows) for block in (logits_base, logits_tuned, tokens))
-    tiles = [_compare_tile(*tile, settings) for tile in zip(*split, strict=True)]
-    return {name: torch.cat([tile[name] for tile in tiles]) for name in tiles[0]}
-
-
-def _compare_tile(logits_base: Tensor, logits_tuned: Tensor, tokens: Tensor, settings: Settings) -> dict[str, Tensor]:
-    """Statistics of so few positions that a dozen (N, V) blocks can exist."""
-    logp = {"base": log_probabilities(logits_base), "tuned": log_probabilities(logits_tuned)}
-    p = {name: own.exp() for name, own in logp.items()}
-    columns = {
-        "js": js_of(p["base"], p["tuned"]),
-        "kl_base_tuned": kl_of(p["base"], logp["base"], logp["tuned"]),
-        "kl_tuned_base": kl_of(p["tuned"], logp["tuned"], logp["base"]),
+    logits = {"base": logits_base, "tuned": logits_tuned}
+    temperatures = settings.temperatures
+    reduced = reduce_vocabulary(logits_base, logits_tuned, temperatures, max(CANDIDATES, settings.top_k))
+    of_pair = {name: [reduced.pop(f"{kind}_{name}") for kind in ("largest", "log_totals", "ids")] for name in logits}
+    js_at = dict(zip(temperatures, reduced.pop("js_at").unbind(-1), strict=True))
+    at: dict[float, Pair] = {
+        temperature: {
+            name: NextToken(logits[name], largest, log_totals[:, index : index + 1], ids, temperature)
+            for name, (largest, log_totals, ids) in of_pair.items()
+        }
+        for index, temperature in enumerate(temperatures)
     }
-    candidates = max(CANDIDATES, settings.top_k)
-    top = {name: most_probable(own, candidates) for name, own in logp.items()}
+    columns = reduced | _lists(at[1.0], tokens, settings)
+    main, *further = (
+        compare_nuclei(at[cut.temperature], cut.top_p, js_at[cut.temperature])
+        for cut in (settings.truncation, *settings.ablation)
+    )
+    ablated = [cut["js_nucleus"] for cut in further]
+    columns["js_ablation"] = torch.stack([columns["js"], *ablated], dim=-1)[:, 1:]
+    return columns | main
+
+
+def _lists(pair: Pair, tokens: Tensor, settings: Settings) -> dict[str, Tensor]:
+    """Columns of the response's tokens, of the policies' first candidates in each other, and of both lists."""
+    columns = {}
     for name, other in (("base", "tuned"), ("tuned", "base")):
-        values, ids = top[name]
-        others_top1 = top[other][1][:, 0]
-        columns[f"entropy_{name}"] = entropy_of(p[name], logp[name])
-        columns[f"logp_{name}"] = logp[name].gather(-1, tokens[:, None]).squeeze(-1)
-        columns[f"top_ids_{name}"] = ids[:, : settings.top_k]
-        columns[f"top_logps_{name}"] = values[:, : settings.top_k]
-        columns[f"rank_in_{name}_of_{other}_top1"] = _rank(logp[name], values, others_top1)
-        columns[f"logp_{name}_of_{other}_top1"] = logp[name].gather(-1, others_top1[:, None]).squeeze(-1)
-    if settings.temperature != 1:
-        logp = {name: log_probabilities(own, settings.temperature) for name, own in logp.items()}
-    ids = {name: found for name, (_, found) in top.items()}
-    return columns | compare_nuclei(logp, ids, settings.top_p)
+        own, others_top1 = pair[name], pair[other].ids[:, :1]
+        columns[f"logp_{name}"] = own.logp(tokens[:, None]).squeeze(-1)
+        columns[f"rank_in_{name}_of_{other}_top1"] = own.rank(others_top1)
+        columns[f"logp_{name}_of_{other}_top1"] = own.logp(others_top1).squeeze(-1)
+        ids = own.ids[:, : settings.top_k]
+        logps = own.logp(ids)
+        columns[f"top_logps_{name}"] = logps
+        columns[f"top_ids_{name}"] = ids.where(logps.exp() >= settings.list_minimum, -1)
+    columns["top_shared"] = shared_candidates(*(own.ids[:, : settings.top_k] for own in pair.values()))
+    return columns
 
 
-def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The `k` largest of `values` (N, V), or all V if fewer, and their ids: (N, k) each, ties by id.
+def shared_candidates(first: Tensor, second: Tensor) -> Tensor:
+    """How many of the k first of two lists (N, K) of distinct tokens are the same, for k = 1 to K: (N, K)."""
+    equal = first[:, :, None] == second[:, None, :]  # (N, K, K)
+    return equal.cumsum(-1).cumsum(-2).diagonal(dim1=-2, dim2=-1)
 
-    Only the k blocks with the largest maxima can hold them, so only those are searched.
+
+def compare_nuclei(pair: Pair, top_p: float, untruncated_js: Tensor) -> dict[str, Tensor]:
+    """Columns of the distributions of `pair`, truncated to nuclei of mass `top_p`; their JS without it is given, (N,).
+
+    Looks at the candidates; where a nucleus may reach beyond them, again, at four times as many.
     """
-    size = values.shape[-1]
-    whole = size // BLOCK
-    if k >= whole:
-        found, ids = values.topk(min(k, size), dim=-1)
-    else:
-        blocks = values[:, : whole * BLOCK].unflatten(-1, (whole, BLOCK))
-        best = blocks.amax(-1).topk(k, dim=-1).indices  # (N, k)
-        searched = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).flatten(1)
-        searched = torch.cat([searched, values[:, whole * BLOCK :]], dim=-1)
-        found, place = searched.topk(k, dim=-1)
-        in_blocks = best.gather(-1, (place // BLOCK).clamp(max=k - 1)) * BLOCK + place % BLOCK
-        ids = torch.where(place < k * BLOCK, in_blocks, place - k * BLOCK + whole * BLOCK)
-    by_id = ids.argsort(dim=-1)
-    found, ids = found.gather(-1, by_id), ids.gather(-1, by_id)
-    by_value = found.argsort(dim=-1, descending=True, stable=True)
-    return found.gather(-1, by_value), ids.gather(-1, by_value)
-
-
-def _rank(values: Tensor, largest: Tensor, tokens: Tensor) -> Tensor:
-    """Rank, from 1, of `tokens` (N,) by `values` (N, V), whose largest are given in order, (N, k)."""
-    own = values.gather(-1, tokens[:, None])
-    ranks = (largest > own).sum(-1) + 1
-    beyond = (own <= largest[:, -1:]).squeeze(-1).nonzero().squeeze(-1)
-    if len(beyond):
-        ranks[beyond] = (values[beyond] > own[beyond]).sum(-1) + 1
-    return ranks
-
-
-def compare_nuclei(logp: dict[str, Tensor], ids: dict[str, Tensor], top_p: float) -> dict[str, Tensor]:
-    """Columns of the truncated distributions of "base" and "tuned".
-
-    Looks at given candidates; where a nucleus may reach beyond them, again, at 16 times as many.
-
-    Args:
-        logp: (N, V) log-probabilities of each policy at the sampling temperature.
-        ids: (N, K) each policy's K most probable tokens, in descending order, ties by id.
-        top_p: mass of the nuclei.
-    """
+    vocabulary_size = pair["base"].logits.shape[-1]
     if top_p >= 1:
-        return _untruncated_columns(logp["base"].exp(), logp["tuned"].exp())
-    p = {name: {whose: own.gather(-1, of).exp() for whose, of in ids.items()} for name, own in logp.items()}
+        return _untruncated_columns(untruncated_js, vocabulary_size)
+    p = {name: {whose: own.logp(of.ids).exp() for whose, of in pair.items()} for name, own in pair.items()}
+    ids = {name: own.ids for name, own in pair.items()}
     inside, complete = {}, True
-    for name, own in logp.items():
-        inside[name], within = _nucleus(p[name][name], top_p, own.shape[-1])
+    for name in pair:
+        inside[name], within = _nucleus(p[name][name], top_p, vocabulary_size)
         complete = complete & within
     columns = _nucleus_columns(p, ids, inside)
     again = (~complete).nonzero().squeeze(-1)
     if len(again):
-        wider = 16 * ids["base"].shape[-1]
-        rest = {name: own[again] for name, own in logp.items()}
-        ids = {name: most_probable(own, wider)[1] for name, own in rest.items()}
-        for name, values in compare_nuclei(rest, ids, top_p).items():
+        rest = {name: own.rows(again, 4 * own.ids.shape[-1]) for name, own in pair.items()}
+        for name, values in compare_nuclei(rest, top_p, untruncated_js[again]).items():
             columns[name][again] = values
     return columns
 
 
-def _untruncated_columns(p: Tensor, q: Tensor) -> dict[str, Tensor]:
-    """Columns of nuclei that hold the whole vocabulary, from (N, V) probabilities."""
-    everything, nothing = torch.full_like(p[:, 0], p.shape[-1]).long(), torch.zeros_like(p[:, 0])
-    columns = {"js_nucleus": js_of(p, q)}
+def _untruncated_columns(js: Tensor, vocabulary_size: int) -> dict[str, Tensor]:
+    """Columns of nuclei that hold the whole vocabulary."""
+    everything, nothing = torch.full_like(js, vocabulary_size).long(), torch.zeros_like(js)
+    columns = {"js_nucleus": js}
     for name in ("base", "tuned"):
         columns[f"nucleus_size_{name}"] = everything
         columns |= {f"mass_{name}_{kind}": nothing for kind in ("base_only", "tuned_only")}

@@ -41,12 +41,14 @@ def js(logp: Tensor, logq: Tensor) -> Tensor:
     return js_of(logp.exp(), logq.exp())
 
 
-def js_of(p: Tensor, q: Tensor) -> Tensor:
-    """Jensen-Shannon divergence of two blocks of probabilities."""
+def js_of(p: Tensor, q: Tensor, scratch: Tensor | None = None) -> Tensor:
+    """Jensen-Shannon divergence of two blocks of probabilities; `scratch` (2, ..., V) is overwritten, if given."""
     # With u = (p - q) / (p + q), p / m = 1 + u and q / m = 1 - u: log1p keeps small differences. u = 1 is rounded down,
     # so that 0 log 0 is 0.
+    first, second = torch.empty(2, *p.shape, dtype=p.dtype, device=p.device) if scratch is None else scratch
     below_one = 1 - torch.finfo(p.dtype).eps / 2
-    u = (p - q).div_((p + q).clamp_(min=torch.finfo(p.dtype).tiny)).clamp_(-below_one, below_one)
-    terms = u.log1p().mul_(p)
-    terms += u.neg_().log1p_().mul_(q)
-    return terms.sum(-1).mul_(0.5).clamp_(0.0, math.log(2))
+    total = torch.add(p, q, out=first).clamp_(min=torch.finfo(p.dtype).tiny)
+    u = torch.sub(p, q, out=second).div_(total).clamp_(-below_one, below_one)
+    of_p = torch.log1p(u, out=first).mul_(p).sum(-1)
+    of_q = u.neg_().log1p_().mul_(q).sum(-1)
+    return (of_p + of_q).mul_(0.5).clamp_(0.0, math.log(2))

@@ -134,6 +134,18 @@ def main_trajectory(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(trajectory="base") if tuned.is_empty() else tuned
 
 
+def trajectory_names(table: pl.DataFrame) -> dict[str, str]:
+    """What to call each trajectory of `table`, in order: the tuned policy's, the base's, then cross-samples."""
+    own = {"tuned": "responses of the tuned policy", "base": "responses of the base"}
+    found = table["trajectory"].unique().sort().to_list()
+    mixed = {}
+    for name in found:
+        if name not in own:
+            direction, criterion, step = name.split("-")
+            mixed[name] = f"cross-sampled {direction} by {criterion}, step {step}"
+    return {name: words for name, words in own.items() if name in found} | mixed
+
+
 def arrange(table: pl.DataFrame, *keys: str, **orders: Iterable[str]) -> pl.DataFrame:
     """Rows sorted by `keys`; a key in `orders` has that order of values, and rows with other values are left out."""
     kept = table.filter(*(pl.col(key).is_in(list(order)) for key, order in orders.items()))

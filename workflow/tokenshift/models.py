@@ -62,12 +62,13 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
 def load_model(folder: str | Path, dtype: str, device: str) -> PreTrainedModel:
     """Causal LM of a model folder, in evaluation mode, in `dtype` (a torch name) on `device`.
 
-    Raises StudyError when the folder has no weights.
+    On device "auto" its layers are spread over all GPUs. Raises StudyError when the folder has no weights.
     """
     require_weights(folder)
     disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-    return model.to(device).eval()
+    spread = {"device_map": "auto"} if device == "auto" else {}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **spread)
+    return (model if spread else model.to(device)).eval()
 
 
 def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:

@@ -45,6 +45,8 @@ ROLLOUTS = pa.schema(
 
 # In the distributions of the two policies at one response position:
 # js: full vocabulary at temperature 1; js_nucleus: at the sampling temperature, truncated to top-p, renormalised.
+# js_ablation: as js_nucleus, at each truncation of scoring.ablation in turn. top_shared: how many of the k most probable
+# tokens the two have in common, for k = 1 to scoring.top_k. The lists end at scoring.list_minimum.
 # The six masses are full-vocabulary probabilities (at the sampling temperature) of tokens in both nuclei ("shared"),
 # in the base's alone and in the tuned policy's alone.
 SCORES = pa.schema(
@@ -55,6 +57,7 @@ SCORES = pa.schema(
         ("token_id", pa.int32()),
         ("js", pa.float32()),
         ("js_nucleus", pa.float32()),
+        ("js_ablation", pa.list_(pa.float32())),
         ("kl_base_tuned", pa.float32()),
         ("kl_tuned_base", pa.float32()),
         ("entropy_base", pa.float32()),
@@ -73,6 +76,7 @@ SCORES = pa.schema(
         ("mass_tuned_shared", pa.float32()),
         ("mass_tuned_base_only", pa.float32()),
         ("mass_tuned_tuned_only", pa.float32()),
+        ("top_shared", pa.list_(pa.int8())),
         ("top_ids_base", TOKENS),  # most probable first
         ("top_logps_base", pa.list_(pa.float32())),
         ("top_ids_tuned", TOKENS),

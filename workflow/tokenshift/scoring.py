@@ -1,156 +1,139 @@
 """Two models along fixed responses: every statistic of the scores file, by teacher forcing.
 
-The models' hidden states are computed once per batch and kept at response positions only; both output heads and all
-statistics then run over small chunks of positions, so nothing of size (response, vocabulary) ever exists.
+Final hidden states are computed once per batch (tokenshift.forward) and kept at response positions only; both output
+heads and all statistics then run over small chunks of positions, so nothing of size (response, vocabulary) ever exists.
+Responses are taken a block of problems at a time, so memory does not grow with their number.
 """
 
-import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+from tqdm import tqdm
 
 from tokenshift.comparison import Settings, compare
 from tokenshift.errors import StudyError
+from tokenshift.forward import Batch, Sequences, own_head, plan, response_hidden_states
 from tokenshift.generation import Policy
 from tokenshift.progress import progress
 from tokenshift.schemas import SCORES
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Work:
+    """How the work is cut, which changes results by no more than rounding.
+
+    batch_tokens: tokens, padding included, in one forward pass (at least one response). chunk_positions: positions
+    whose logits exist at once. block_positions: about so many positions, of whole problems, are held until they are
+    written (the default: some 40 MB).
+    """
+
+    batch_tokens: int
+    chunk_positions: int
+    block_positions: int = 2**17
+
+    @classmethod
+    def of(cls, scoring: dict, vocabulary_size: int) -> "Work":
+        """From batch_tokens and chunk_memory_mb: a chunk's logits and statistics are about eight float32 blocks."""
+        positions = scoring["chunk_memory_mb"] * 10**6 // (8 * 4 * vocabulary_size)
+        return cls(scoring["batch_tokens"], max(8, positions))
+
+
 def score(
-    base: Policy,
-    tuned: Policy,
-    rollouts: pl.DataFrame,
-    settings: Settings,
-    batch_tokens: int,
-    chunk_positions: int,
-    name: str | None = None,
-) -> pa.Table:
+    base: Policy, tuned: Policy, rollouts: pl.DataFrame, settings: Settings, work: Work, name: str | None = None
+) -> Iterator[pa.Table]:
     """Score both policies at every response position of `rollouts` (schemas.ROLLOUTS); one row each (schemas.SCORES).
 
-    Rows come in the order of `rollouts`, then by position, whatever the batches. With a `name`, reports progress.
-
-    Args:
-        settings: of the truncated distributions and candidate lists.
-        batch_tokens: largest number of tokens, padding included, in one forward pass (at least one response).
-        chunk_positions: positions whose logits exist at once.
+    Yields the rows a block of problems at a time, in the order of `rollouts`, then by position, whatever the batches.
+    With a `name`, reports progress.
 
     Raises:
         StudyError: a token lies outside the shared vocabulary, a response is longer than a model's context, or a model
             gives logits that are not finite; the message names model, problem, sample and position.
     """
-    sequences = [
-        prompt + response for prompt, response in rollouts.select("prompt_token_ids", "response_token_ids").iter_rows()
-    ]
-    lengths = rollouts["response_token_ids"].list.len().to_list()
+    _check_fits((base, tuned), rollouts)
+    total = int(rollouts["response_token_ids"].list.len().sum())
+    with progress(None, name, "token", total=total) as bar:
+        for block in _blocks_of_problems(rollouts, work.block_positions):
+            yield _score_block(base, tuned, block, settings, work, bar)
+
+
+def _blocks_of_problems(rollouts: pl.DataFrame, block_positions: int) -> Iterator[pl.DataFrame]:
+    """Neighbouring problems, whole, that begin in the same stretch of positions; of no rows, one block."""
+    positions = rollouts["response_token_ids"].list.len().cast(pl.Int64).cum_sum()
+    problem = rollouts["problem_id"].rle_id()
+    before = positions.shift(fill_value=0).gather(problem.search_sorted(problem, side="left"))
+    yield from rollouts.with_columns(block=before // block_positions).partition_by(
+        "block", include_key=False, maintain_order=True
+    ) or [rollouts]
+
+
+@torch.inference_mode()
+def _score_block(
+    base: Policy, tuned: Policy, rollouts: pl.DataFrame, settings: Settings, work: Work, bar: tqdm
+) -> pa.Table:
+    sequences = Sequences(rollouts["prompt_token_ids"].to_list(), rollouts["response_token_ids"].to_list())
     keys = list(zip(rollouts["problem_id"], rollouts["sample"], strict=True))
-    vocabulary_size = min(base.vocabulary_size, tuned.vocabulary_size)
-    _check_fits((base, tuned), sequences, keys, vocabulary_size)
-    parts: list[dict[str, np.ndarray]] = [{} for _ in sequences]
-    with progress(None, name, "token", total=sum(lengths)) as bar:
-        for rows in _batches(sequences, batch_tokens):
-            batch, counts = [sequences[row] for row in rows], [lengths[row] for row in rows]
-            hidden = [_response_hidden_states(policy.model, batch, counts) for policy in (base, tuned)]
-            tokens = torch.tensor(
-                [token for row in rows for token in sequences[row][len(sequences[row]) - lengths[row] :]]
+    parts: list[dict[str, np.ndarray]] = [{} for _ in keys]
+    for batch in plan(sequences, work.batch_tokens):
+        columns = _score_batch(base, tuned, sequences, batch, settings, work.chunk_positions, bar)
+        lengths = [len(sequences.responses[row]) for row in batch.rows]
+        _check_finite(columns, [keys[row] for row in batch.rows], lengths)
+        for column, values in columns.items():
+            for row, part in zip(batch.rows, np.split(values, np.cumsum(lengths)[:-1]), strict=True):
+                parts[row][column] = part
+    return _table(parts, keys, rollouts["response_token_ids"])
+
+
+def _score_batch(
+    base: Policy,
+    tuned: Policy,
+    sequences: Sequences,
+    batch: Batch,
+    settings: Settings,
+    chunk_positions: int,
+    bar: tqdm,
+) -> dict[str, np.ndarray]:
+    """Columns of the batch's response positions, one response after another, in chunks of positions."""
+    device, vocabulary_size = base.model.device, min(base.vocabulary_size, tuned.vocabulary_size)
+    hidden = [response_hidden_states(policy.model, sequences, batch) for policy in (base, tuned)]
+    tokens = torch.tensor([token for row in batch.rows for token in sequences.responses[row]], device=device)
+    chunks = []
+    with own_head(base.model) as base_head, own_head(tuned.model) as tuned_head:
+        for start in range(0, len(tokens), chunk_positions):
+            chunk = slice(start, start + chunk_positions)
+            blocks = (base_head(hidden[0][chunk]), tuned_head(hidden[1][chunk]))
+            logits = (block[:, :vocabulary_size].to(device) for block in blocks)
+            chunks.append(
+                {name: values.cpu().numpy() for name, values in compare(*logits, tokens[chunk], settings).items()}
             )
-            chunks = []
-            with _own_head(base.model) as base_head, _own_head(tuned.model) as tuned_head:
-                for start in range(0, len(tokens), chunk_positions):
-                    chunk = slice(start, start + chunk_positions)
-                    blocks = (base_head(hidden[0][chunk]), tuned_head(hidden[1][chunk]))
-                    logits = [block[:, :vocabulary_size].to(base.model.device) for block in blocks]
-                    columns = compare(*logits, tokens[chunk].to(base.model.device), settings)
-                    chunks.append({column: values.cpu().numpy() for column, values in columns.items()})
-                    bar.update(len(tokens[chunk]))
-            _check_finite(chunks, [keys[row] for row in rows], counts)
-            for column in chunks[0] if chunks else ():
-                values = np.concatenate([chunk[column] for chunk in chunks])
-                for row, part in zip(rows, np.split(values, np.cumsum(counts)[:-1]), strict=True):
-                    parts[row][column] = part
-    return _table(parts, keys, rollouts)
+            bar.update(len(tokens[chunk]))
+    return {column: np.concatenate([chunk[column] for chunk in chunks]) for column in chunks[0]}
 
 
-def positions_within(memory_mb: int, vocabulary_size: int) -> int:
-    """Positions whose logits and statistics fit into `memory_mb`: about eight (positions, V) blocks of float32."""
-    return max(8, memory_mb * 10**6 // (8 * 4 * vocabulary_size))
-
-
-def _batches(sequences: list[list[int]], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows by length, cut so that rows times the longest stay within `batch_tokens`."""
-    batch: list[int] = []
-    for row in sorted(range(len(sequences)), key=lambda row: len(sequences[row])):
-        if batch and (len(batch) + 1) * len(sequences[row]) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-def _response_hidden_states(model: PreTrainedModel, sequences: list[list[int]], lengths: list[int]) -> Tensor:
-    """Final hidden states (N, H) that predict the last `lengths` tokens of each of `sequences`, one after another.
-
-    Rows are padded on the right: under causal attention no real position sees the padding.
-    """
-    width = max(map(len, sequences))
-    tokens = torch.zeros(len(sequences), width, dtype=torch.long)
-    predicts = torch.zeros(len(sequences), width, dtype=torch.bool)
-    for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
-        tokens[row, : len(sequence)] = torch.tensor(sequence)
-        predicts[row, len(sequence) - 1 - length : len(sequence) - 1] = True
-    hidden = model.get_decoder()(input_ids=tokens.to(model.device), use_cache=False).last_hidden_state
-    return hidden[predicts.to(hidden.device)]
-
-
-@contextlib.contextmanager
-def _own_head(model: PreTrainedModel):
-    """From final hidden states (N, H) to logits (N, V), by the model's own forward with its decoder stepping aside.
-
-    Whatever an architecture does after its decoder (biases, scaling, soft-capping) is thereby included.
-    """
-    decoder = model.get_decoder()
-    given: list[Tensor] = []
-    decoder.forward = lambda *args, **kwargs: BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=given[-1])
-    placeholder = torch.zeros(1, 1, dtype=torch.long, device=model.device)
-
-    def head(hidden: Tensor) -> Tensor:
-        given[:] = [hidden[None]]
-        return model(input_ids=placeholder, use_cache=False).logits[0]
-
-    try:
-        yield head
-    finally:
-        del decoder.forward
-
-
-def _check_fits(
-    policies: tuple[Policy, Policy], sequences: list[list[int]], keys: list[tuple[str, int]], vocabulary_size: int
-) -> None:
+def _check_fits(policies: tuple[Policy, Policy], rollouts: pl.DataFrame) -> None:
+    vocabulary_size = min(policy.vocabulary_size for policy in policies)
     context = min(getattr(policy.model.config, "max_position_embeddings", math.inf) for policy in policies)
-    for (problem_id, sample), sequence in zip(keys, sequences, strict=True):
-        where = f"problem {problem_id}, sample {sample}"
-        if len(sequence) > context:
-            raise StudyError(
-                f"{where}: prompt and response have {len(sequence)} tokens, the models' context is {context}"
-            )
-        if max(sequence, default=0) >= vocabulary_size:
-            raise StudyError(
-                f"{where}: token id {max(sequence)} lies outside the pair's vocabulary of {vocabulary_size}"
-            )
+    for problem_id, sample, prompt, response in rollouts.select(
+        "problem_id", "sample", "prompt_token_ids", "response_token_ids"
+    ).iter_rows():
+        where, length = f"problem {problem_id}, sample {sample}", len(prompt) + len(response)
+        if not prompt:
+            raise StudyError(f"{where}: the prompt has no tokens, so nothing predicts the response's first one")
+        if length > context:
+            raise StudyError(f"{where}: prompt and response have {length} tokens, the models' context is {context}")
+        largest = max(*prompt, *response)
+        if largest >= vocabulary_size:
+            raise StudyError(f"{where}: token id {largest} lies outside the pair's vocabulary of {vocabulary_size}")
 
 
-def _check_finite(chunks: list[dict[str, np.ndarray]], keys: list[tuple[str, int]], lengths: list[int]) -> None:
+def _check_finite(columns: dict[str, np.ndarray], keys: Sequence[tuple[str, int]], lengths: Sequence[int]) -> None:
     for which in ("base", "tuned"):
-        entropies = np.concatenate([chunk[f"entropy_{which}"] for chunk in chunks]) if chunks else np.empty(0)
-        broken = np.flatnonzero(~np.isfinite(entropies))
+        broken = np.flatnonzero(~np.isfinite(columns[f"entropy_{which}"]))
         if len(broken):
             row = int(np.searchsorted(np.cumsum(lengths), broken[0], side="right"))
             (problem_id, sample), position = keys[row], broken[0] - sum(lengths[:row])
@@ -160,26 +143,41 @@ def _check_finite(chunks: list[dict[str, np.ndarray]], keys: list[tuple[str, int
             )
 
 
-def _table(parts: list[dict[str, np.ndarray]], keys: list[tuple[str, int]], rollouts: pl.DataFrame) -> pa.Table:
-    responses = rollouts["response_token_ids"]
+def _table(parts: list[dict[str, np.ndarray]], keys: Sequence[tuple[str, int]], responses: pl.Series) -> pa.Table:
     lengths = responses.list.len().to_list()
-    filled = [part for part in parts if part]
     columns: dict[str, pa.Array] = {
         "problem_id": pa.array(np.repeat(np.array([key[0] for key in keys], dtype=object), lengths), pa.string()),
         "sample": pa.array(np.repeat([key[1] for key in keys], lengths), pa.int32()),
-        "position": pa.array(np.concatenate([np.arange(length) for length in lengths]), pa.int32()),
+        "position": pa.array(np.concatenate([[], *map(np.arange, lengths)]).astype("i4")),
         "token_id": pa.array(responses.explode().drop_nulls().to_numpy(), pa.int32()),
     }
+    filled = [part for part in parts if part]
     for field in SCORES:
         if field.name in columns:
             continue
         if not filled:
             columns[field.name] = pa.array([], field.type)
-        elif pa.types.is_list(field.type):
-            values = np.concatenate([part[field.name] for part in filled])
-            flat = pa.array(values.ravel(), field.type.value_type)
-            offsets = pa.array(np.arange(0, values.size + 1, values.shape[1]), pa.int32())
-            columns[field.name] = pa.ListArray.from_arrays(offsets, flat)
-        else:
-            columns[field.name] = pa.array(np.concatenate([part[field.name] for part in filled]), field.type)
+            continue
+        values = np.concatenate([part[field.name] for part in filled])
+        if not pa.types.is_list(field.type):
+            columns[field.name] = pa.array(_stored(values), field.type)
+            continue
+        listed = np.ones(values.shape, bool)
+        kind, _, policy = field.name.rpartition("_")
+        if kind in ("top_ids", "top_logps"):
+            listed = np.concatenate([part[f"top_ids_{policy}"] for part in filled]) >= 0
+        offsets = pa.array(np.concatenate([[0], listed.sum(axis=1).cumsum()]), pa.int32())
+        flat = pa.array(_stored(values[listed]), field.type.value_type)
+        columns[field.name] = pa.ListArray.from_arrays(offsets, flat)
     return pa.table(columns, schema=SCORES)
+
+
+def _stored(values: np.ndarray) -> np.ndarray:
+    """Floats rounded to a multiple of 2^-18 (4e-6) or to 13 significant bits, whichever is finer.
+
+    What lies beyond is mostly the rounding of the model's own arithmetic, and does not compress.
+    """
+    if values.dtype.kind != "f":
+        return values
+    finest = np.minimum(np.frexp(values)[1] - 13, -18)
+    return np.ldexp(np.rint(np.ldexp(values, -finest)), finest)

@@ -10,9 +10,9 @@ import torch
 
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.cross_sampling import Rule, cross_sample
-from tokenshift.generation import Policy
-from tokenshift.models import load_model, load_tokenizer
+from tokenshift.models import load_tokenizer
 from tokenshift.noise import uniforms
+from tokenshift.policies import load_pair
 from tokenshift.rollouts import requests, response_columns
 from tokenshift.sampling import Sampling
 from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
@@ -38,12 +38,9 @@ def run_sweep(args: argparse.Namespace, rules: dict[float, Rule]) -> None:
     spec, evaluation = args.spec, args.spec["evaluation"]
     torch.set_num_threads(args.threads)
     sampling = Sampling(evaluation["temperature"], evaluation["top_p"], evaluation["max_new_tokens"])
-    folders = [args.base, args.tuned] if spec["direction"] == "forward" else [args.tuned, args.base]
     tokenizer = load_tokenizer(args.base)
-    primary, intervention = (
-        Policy.of(load_model(folder, spec["compute"]["dtype"], spec["compute"]["device"]), load_tokenizer(folder))
-        for folder in folders
-    )
+    pair = load_pair(args.base, args.tuned, spec["compute"])
+    primary, intervention = pair if spec["direction"] == "forward" else reversed(pair)
     stops = {*primary.stop_token_ids, *intervention.stop_token_ids}
     problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
     asked = requests(problems, evaluation["samples"], tokenizer, **spec["prompt"])

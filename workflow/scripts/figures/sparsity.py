@@ -5,20 +5,30 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tokenshift.command import run
-from tokenshift.figures import MUTED, arrange, band, facets, legend, make_figure, numbers, pair_looks, style_handle
+from tokenshift.figures import (
+    MUTED,
+    arrange,
+    band,
+    facets,
+    legend,
+    make_figure,
+    numbers,
+    pair_looks,
+    style_handle,
+    trajectory_names,
+)
 
 DASHES = {"js": "-", "js_nucleus": (0, (4, 1.5))}
-TRAJECTORIES = {"tuned": "responses of the tuned policy", "base": "responses of the base"}
 
 
 def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
     keys = ("set", "trajectory", "pair", "divergence", "threshold")
-    return arrange(table.filter(quantity="share_below"), *keys, trajectory=TRAJECTORIES, divergence=DASHES)
+    return arrange(table.filter(quantity="share_below"), *keys, trajectory=trajectory_names(table), divergence=DASHES)
 
 
 def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
     looks = pair_looks(spec["pairs"])
-    figure, panels = facets(drawn, ["set"], "trajectory", TRAJECTORIES, height=2.6, sharex=True, sharey=True)
+    figure, panels = facets(drawn, ["set"], "trajectory", trajectory_names(drawn), height=2.6, sharex=True, sharey=True)
     for axes, rows in panels:
         for (pair, divergence), curve in rows.group_by("pair", "divergence", maintain_order=True):
             band(axes, numbers(curve, "threshold"), curve, looks[pair].colour, linestyle=DASHES[divergence])

@@ -1,14 +1,17 @@
-"""Tabulate mean JS by position in the response."""
+"""Tabulate JS by position along the response."""
 
 from tokenshift.artifacts import write_csv
 from tokenshift.command import run
 from tokenshift.tables.files import table_parser
 from tokenshift.tables.position_profile import table
 
+KINDS = ("scores", "rollouts", "cross_samples")
+
 
 def main() -> None:
-    args = table_parser(__doc__, "scores", "rollouts").parse_args()
-    write_csv(args.output, table(args.scores, args.rollouts, args.spec["pairs"], args.spec["analysis"]))
+    args = table_parser(__doc__, *KINDS, may_be_empty=True).parse_args()
+    paths = {kind: getattr(args, kind) for kind in KINDS}
+    write_csv(args.output, table(paths, args.spec["pairs"], args.spec["analysis"]))
 
 
 if __name__ == "__main__":

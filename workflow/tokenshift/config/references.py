@@ -86,6 +86,9 @@ def _check_uses(study: "Study") -> None:
         _require(name, study.problems, "evaluation.sets", "problem set")
     for name in study.cross_sampling.pairs:
         _require(name, study.pairs, "cross_sampling.pairs", "pair")
+    for name in study.scoring.trajectories:
+        if name not in ("tuned", "base"):
+            _check_mixed(study, name)
     if max(study.analysis.top_k) > study.scoring.top_k:
         raise ValueError(
             f"analysis.top_k: {max(study.analysis.top_k)} is more than the {study.scoring.top_k} candidates that "
@@ -99,6 +102,19 @@ def _check_uses(study: "Study") -> None:
         seeds = {_seed_of(study, name) for name in (study.training.baseline, *study.training.models)}
         if len(seeds) > 1:
             raise ValueError("training: the compared models and the baseline must have the same seeds")
+
+
+def _check_mixed(study: "Study", trajectory: str) -> None:
+    """A trajectory of cross-samples needs the sweep that it is a step of."""
+    direction, criterion, step = trajectory.split("-")
+    sweeps, where = study.cross_sampling, f"scoring.trajectories: {trajectory}"
+    if not sweeps.pairs:
+        raise ValueError(f"{where} needs cross_sampling.pairs")
+    _require(direction, sweeps.directions, where, "direction of cross_sampling")
+    _require(criterion, sweeps.all_criteria, where, "criterion of cross_sampling")
+    last = len(sweeps.quantiles or sweeps.thresholds or []) + 1
+    if int(step) > last:
+        raise ValueError(f"{where}: the sweep has steps 0 to {last}")
 
 
 def _seed_of(study: "Study", name: str) -> tuple[int, ...]:

@@ -302,17 +302,41 @@ class Evaluation(Section):
     batch_size: Positive = Field(32, description="Responses decoded together.")
 
 
+class Truncation(Section):
+    """A sampling distribution: softmax at a temperature, cut to a nucleus, renormalised."""
+
+    temperature: float = Field(1.0, gt=0, description="Temperature.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Mass of the nucleus; 1 for the whole vocabulary.")
+
+
 class Scoring(Section):
     """Teacher-forced comparison of a pair along fixed responses."""
 
-    trajectories: list[Literal["tuned", "base"]] = Field(
-        ["tuned", "base"], min_length=1, description="Whose responses are scored."
+    trajectories: list[Annotated[str, Field(pattern=r"^(tuned|base|(forward|reverse)-[a-z_]+-\d+)$")]] = Field(
+        ["tuned", "base"],
+        min_length=1,
+        description="Whose responses are scored: tuned, base, or DIRECTION-CRITERION-STEP, a cross-sample at that step "
+        "of its sweep (0: no switch), such as forward-js-3, of the cross-sampled pairs.",
     )
-    top_k: int = Field(10, ge=3, description="Length of the stored candidate lists.")
+    top_k: int = Field(10, ge=3, le=127, description="Longest stored candidate list, and compared candidate set.")
+    list_minimum: Probability = Field(
+        0.001, description="Stored candidate lists end where a token's probability is below this."
+    )
+    ablation: list[Truncation] = Field(
+        [], description="Further truncations at which JS is measured, beside the full and the evaluation's."
+    )
     batch_tokens: Positive = Field(16384, description="Tokens per forward pass, padding included.")
     chunk_memory_mb: Positive = Field(
         200, description="Memory for blocks of logits, in MB: about 200 suits a CPU, 2000 a GPU."
     )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Scoring":
+        for key in ("trajectories", "ablation"):
+            values = getattr(self, key)
+            if repeated := [value for value in values if values.count(value) > 1]:
+                raise ValueError(f"{key} repeats {repeated[0]}")
+        return self
 
 
 class CrossSampling(Section):
@@ -330,6 +354,11 @@ class CrossSampling(Section):
     thresholds: list[Annotated[float, Field(ge=0)]] | None = Field(
         None, description="Thresholds given directly, increasing, in nats."
     )
+
+    @property
+    def all_criteria(self) -> list[str]:
+        """Criteria of the sweeps, controls included."""
+        return ["js", "random"] if self.random_control else ["js"]
 
     @model_validator(mode="after")
     def _thresholds(self) -> "CrossSampling":
@@ -414,6 +443,10 @@ class Compute(Section):
 
     device: Literal["cpu", "cuda"] = Field("cpu", description="Device of inference and training.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of inference.")
+    placement: Literal["together", "apart", "sharded"] = Field(
+        "together",
+        description="Where a pair's two models lie: both on the device, on two GPUs, or each spread over all GPUs.",
+    )
     threads: Positive = Field(1, description="CPU threads of each model job.")
     shards: Positive = Field(
         1, description="Jobs over which each stage's problems are spread; changes results by no more than rounding."
@@ -421,6 +454,14 @@ class Compute(Section):
     gpus: int = Field(0, ge=0, description="GPUs requested for each model job.")
     mem_mb: Positive = Field(4000, description="Memory requested for each model job, in MB.")
     runtime: Positive = Field(60, description="Time requested for each model job, in minutes.")
+
+    @model_validator(mode="after")
+    def _placed(self) -> "Compute":
+        if self.placement != "together" and self.device == "cpu":
+            raise ValueError(f"placement '{self.placement}' needs device cuda")
+        if self.placement == "apart" and self.gpus < 2:
+            raise ValueError(f"placement 'apart' needs gpus of at least 2, not {self.gpus}")
+        return self
 
 
 class Study(Section):
@@ -477,6 +518,11 @@ class Study(Section):
         """Name under which the study file declares `model`: without the seed, where it is one of several."""
         declared, _, seed = model.rpartition("-s")
         return declared if declared and seed == str(self.models[model].seeds[0]) else model
+
+    def trajectories(self, pair: str) -> list[str]:
+        """Whose responses are scored of `pair`: cross-samples only where it is cross-sampled."""
+        mixed = pair in self.cross_sampling.pairs
+        return [name for name in self.scoring.trajectories if mixed or name in ("tuned", "base")]
 
     def checkpoint_steps(self, model: str) -> list[int]:
         """Training steps of which `model` keeps a checkpoint, the final one included; empty if none are kept."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from tokenshift import schemas
-from tokenshift.artifacts import scan_parquet
+from tokenshift.artifacts import read_spec, scan_parquet, shards
 from tokenshift.errors import StudyError
 
 LAYOUTS = {
@@ -48,9 +48,17 @@ def scan(kind: str, path: str | Path) -> pl.LazyFrame:
     """A file's rows, floats as Float64, since sums of millions of Float32 lose digits.
 
     They may be more than memory holds: `collect` what is made of them. Raises StudyError when the file is of another
-    kind or holds no rows.
+    kind, was made for other names than its path's, or holds no rows.
     """
     rows = scan_parquet(path, LAYOUTS[kind][1])
+    for file in shards(path):
+        made_for = read_spec(file)
+        for name, value in names(kind, path).items():
+            if made_for.get(name, value) != value:
+                raise StudyError(
+                    f"{file} was made for {name} '{made_for[name]}', not '{value}'; delete it and let Snakemake make it "
+                    "again"
+                )
     if collect(rows.select(pl.len())).item() == 0:
         raise StudyError(f"{path} holds no rows; delete it and let Snakemake make it again")
     return rows.with_columns(pl.selectors.float().cast(pl.Float64))

@@ -10,7 +10,8 @@ import polars as pl
 from tokenshift.errors import StudyError
 from tokenshift.statistics import Bootstrap
 from tokenshift.tables.cells import Cell, measure, ratio, table_rows, total
-from tokenshift.tables.files import by_names, collect, names, scan, scan_scores, with_lengths
+from tokenshift.tables.files import Files, by_names, collect, names, scan_scores, with_lengths
+from tokenshift.trajectories import is_mixed, scan_trajectory, sweep_of
 
 
 def index_edges(longest: int, bins: int) -> list[int]:
@@ -54,22 +55,38 @@ def profile_cell(keys: dict, first: int, last: int) -> Cell:
     return ratio(keys, pl.col("total"), pl.col("weight"), pl.col("bin").is_between(first, last))
 
 
-def with_answers(scores: pl.LazyFrame, rollouts: Path) -> pl.LazyFrame:
-    """The positions with the answer_position of their response, as the rollouts file has it."""
+def with_answers(scores: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
+    """The positions with the answer_position of their response."""
     response = ["problem_id", "sample"]
-    return scores.join(scan("rollouts", rollouts).select(*response, "answer_position"), on=response, how="left")
+    return scores.join(responses.select(*response, "answer_position"), on=response, how="left")
+
+
+def responses_of(named: dict[str, str], model: str, rollouts: Files, cross_samples: Files) -> pl.LazyFrame:
+    """The responses that the scores of this pair, set and trajectory lie along; `model` wrote those not mixed.
+
+    Raises StudyError when they are not among the files.
+    """
+    trajectory = named["trajectory"]
+    if is_mixed(trajectory):
+        key, files = (named["pair"], named["set"], *sweep_of(trajectory)[0].split("-")), cross_samples
+    else:
+        key, files = (model, named["set"]), rollouts
+    if key not in files:
+        raise StudyError(f"scores of {'/'.join(named.values())}: no responses of {'/'.join(key)} are given")
+    return scan_trajectory(files[key], trajectory)
 
 
 def table(
-    scores: Sequence[Path], rollouts: Sequence[Path], pairs: dict[str, dict[str, str]], analysis: dict
+    paths: dict[str, Sequence[Path]], pairs: dict[str, dict[str, str]], analysis: dict
 ) -> pl.DataFrame:
     """Rows of position_profile.csv; all files share their bins. bin_high is exclusive but for origin relative.
 
-    pairs: the model of each trajectory (base, tuned) of each pair, whose `rollouts` say where the final answer begins:
-    index 0 of origin answer, what is before it being negative. Responses without an answer are not in that origin.
-    Raises StudyError when rollouts of a scored trajectory are missing.
+    paths: files by kind: scores, and the rollouts and cross_samples that they lie along. pairs: the model of base and
+    tuned responses of each pair. Index 0 of origin answer is where a response's final answer begins, what is before it
+    being negative; responses without an answer are not in that origin. Raises StudyError when responses are missing.
     """
-    rollouts_of = by_names("rollouts", rollouts)
+    scores = paths["scores"]
+    rollouts, cross_samples = (by_names(kind, paths[kind]) for kind in ("rollouts", "cross_samples"))
     bins, divergence, bootstrap = analysis["position_bins"], analysis["divergence"], Bootstrap(**analysis["bootstrap"])
     longest = max(collect(scan_scores(path).select(pl.col("position").max() + 1)).item() for path in scores)
     edges, shares = index_edges(longest, bins), [index / bins for index in range(bins + 1)]
@@ -77,10 +94,8 @@ def table(
     tables = []
     for path in scores:
         named = names("scores", path)
-        responses = (pairs[named["pair"]][named["trajectory"]], named["set"])
-        if responses not in rollouts_of:
-            raise StudyError(f"{path}: no rollouts of '{responses[0]}' on '{responses[1]}' are given")
-        rows = with_answers(with_lengths(scan_scores(path)), rollouts_of[responses])
+        responses = responses_of(named, pairs[named["pair"]].get(named["trajectory"]), rollouts, cross_samples)
+        rows = with_answers(with_lengths(scan_scores(path)), responses)
         position, from_end = pl.col("position"), pl.col("length") - 1 - pl.col("position")
         profiles = {
             "start": (edges, by_index(rows, divergence, position, edges)),
