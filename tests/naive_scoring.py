@@ -20,7 +20,7 @@ def naive_row(logits: list[np.ndarray], token: int, settings: Settings) -> dict:
     row["kl_base_tuned"], row["kl_tuned_base"] = (p * np.log(p / q)).sum(), (q * np.log(q / p)).sum()
     of_base, of_tuned = (inside for _, inside in cut)
     groups = {"shared": of_base & of_tuned, "base_only": of_base & ~of_tuned, "tuned_only": of_tuned & ~of_base}
-    orders = [np.argsort(-own)[: settings.top_k] for own in (p, q)]
+    orders = [np.argsort(-own, kind="stable")[: settings.top_k] for own in (p, q)]
     row["top_shared"] = [len(set(orders[0][:k]) & set(orders[1][:k])) for k in range(1, settings.top_k + 1)]
     both = (("base", p, q, cut[0], orders[0]), ("tuned", q, p, cut[1], orders[1]))
     for name, own, other, (warm, inside), order in both:
@@ -47,6 +47,6 @@ def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
 def truncated(logits: np.ndarray, truncation: Truncation) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (V,) at the truncation's temperature, and its nucleus as a mask (V,)."""
     warm = softmax(logits, truncation.temperature)
-    order = np.argsort(-warm)
+    order = np.argsort(-warm, kind="stable")
     size = len(warm) if truncation.top_p == 1 else int(np.searchsorted(np.cumsum(warm[order]), truncation.top_p) + 1)
     return warm, np.isin(np.arange(len(warm)), order[:size])

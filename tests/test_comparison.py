@@ -8,7 +8,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import rel_entr
 from scipy.stats import rankdata
 
-from tokenshift.comparison import Settings, compare, compare_nuclei, most_probable
+from tokenshift.comparison import NextToken, Settings, Truncation, compare, compare_nuclei, shared_candidates
+from tokenshift.reduction import in_order, most_probable
+from tokenshift.divergence import js
 from tokenshift.sampling import in_nucleus
 
 
@@ -16,11 +18,19 @@ def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.T
     return scale * torch.randn(rows, vocabulary, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def compared(base: torch.Tensor, tuned: torch.Tensor, tokens: torch.Tensor, temperature=1.0, top_p=0.7, ablation=()):
+    """All columns, with lists of five."""
+    return compare(base, tuned, tokens, Settings(Truncation(temperature, top_p), ablation, 5, 0.0))
+
+
 def nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float, candidates: int) -> dict[str, torch.Tensor]:
     """The columns of the nuclei, from the candidates of both."""
-    logp = {"base": p.log(), "tuned": q.log()}
-    ids = {name: most_probable(own, candidates)[1] for name, own in logp.items()}
-    return compare_nuclei(logp, ids, top_p)
+    pair = {}
+    for name, own in (("base", p), ("tuned", q)):
+        logits = own.log()
+        ids = in_order(*most_probable(logits, candidates))
+        pair[name] = NextToken(logits, torch.zeros_like(logits[:, :1]), torch.zeros_like(logits[:, :1]), ids, 1.0)
+    return compare_nuclei(pair, top_p, js(p.log(), q.log()))
 
 
 def dense_nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float) -> dict[str, np.ndarray]:
@@ -59,18 +69,26 @@ def test_ties_belong_to_the_nucleus_in_the_order_of_their_ids():
 
 @given(hnp.arrays(np.float64, st.integers(1, 400), elements=st.integers(-8, 8)), st.integers(1, 20))
 @settings(deadline=None)
-def test_most_probable_is_a_stable_sort(values, k):
+def test_most_probable_in_order_is_a_stable_sort(values, k):
     found, ids = most_probable(torch.from_numpy(values)[None], k)
     order = np.argsort(-values, kind="stable")[:k]
     assert found[0].tolist() == values[order].tolist()
-    assert sorted(values[ids[0].numpy()].tolist(), reverse=True) == found[0].tolist()
+    sorted_ids = in_order(found, ids)[0].numpy()
+    assert values[sorted_ids].tolist() == values[order].tolist()
     distinct = values[order] > np.sort(values)[::-1][: k + 1][-1]  # above the cut, ties are in the order of ids
-    assert ids[0].numpy()[distinct].tolist() == order[distinct].tolist()
+    assert sorted_ids[distinct].tolist() == order[distinct].tolist()
+
+
+@given(st.permutations(range(9)), st.permutations(range(9)), st.integers(1, 9))
+@settings(deadline=None)
+def test_shared_candidates_are_the_intersections(first, second, k):
+    shared = shared_candidates(torch.tensor([first[:k]]), torch.tensor([second[:k]]))
+    assert shared[0].tolist() == [len({*first[:size]} & {*second[:size]}) for size in range(1, k + 1)]
 
 
 def test_ranks_near_and_far_against_scipy():
     base, tuned = logits(200, 3000, 2), logits(200, 3000, 3)
-    columns = compare(base, tuned, torch.zeros(200, dtype=torch.long), Settings(1.0, 0.7, 5))
+    columns = compared(base, tuned, torch.zeros(200, dtype=torch.long))
     for name, own, other in (("base", base, tuned), ("tuned", tuned, base)):
         rival = "tuned" if name == "base" else "base"
         ranks = rankdata(-own.numpy(), axis=-1, method="min")
@@ -80,7 +98,7 @@ def test_ranks_near_and_far_against_scipy():
 
 
 def test_untruncated_nucleus_gives_the_full_js():
-    columns = compare(logits(20, 300, 6), logits(20, 300, 7), torch.zeros(20, dtype=torch.long), Settings(1.0, 1.0, 5))
+    columns = compared(logits(20, 300, 6), logits(20, 300, 7), torch.zeros(20, dtype=torch.long), top_p=1.0)
     torch.testing.assert_close(columns["js"], columns["js_nucleus"])
     assert (columns["nucleus_size_base"] == 300).all()
 
@@ -94,7 +112,7 @@ def test_untruncated_nucleus_gives_the_full_js():
 def test_extreme_and_masked_logits(blocks, temperature, top_p):
     blocks[:, 3] = 0.0  # some token is always possible
     base, tuned = (torch.from_numpy(block)[None] for block in blocks)
-    columns = compare(base, tuned, torch.tensor([3]), Settings(temperature, top_p, 5))
+    columns = compared(base, tuned, torch.tensor([3]), temperature, top_p)
     for name in ("js", "js_nucleus"):
         assert 0 <= columns[name] <= np.log(2) + 1e-6
     for name in ("kl_base_tuned", "kl_tuned_base"):
@@ -106,3 +124,21 @@ def test_extreme_and_masked_logits(blocks, temperature, top_p):
     # The terms of SciPy's jensenshannon before its square root, which is NaN where their sum rounds below zero.
     expected = (rel_entr(p, (p + q) / 2) + rel_entr(q, (p + q) / 2)).sum(-1) / 2
     np.testing.assert_allclose(columns["js"], expected, atol=1e-5)
+
+
+def test_the_ablation_is_what_each_truncation_gives_by_itself():
+    base, tuned, tokens = logits(40, 700, 8), logits(40, 700, 9), torch.zeros(40, dtype=torch.long)
+    further = (Truncation(1.0, 0.9), Truncation(0.5, 1.0), Truncation(1.7, 0.95))
+    together = compared(base, tuned, tokens, ablation=further)["js_ablation"]
+    for index, cut in enumerate(further):
+        alone = compared(base, tuned, tokens, cut.temperature, cut.top_p)["js_nucleus"]
+        torch.testing.assert_close(together[:, index], alone, rtol=0, atol=1e-12)
+
+
+def test_a_vocabulary_of_many_runs_and_tiles_equals_float64():
+    """Large enough that positions are cut into tiles and sums into runs, with a rest."""
+    base, tuned = logits(30, 50_003, 10), logits(30, 50_003, 11)
+    tokens = torch.arange(30)
+    exact, single = compared(base, tuned, tokens), compared(base.float(), tuned.float(), tokens)
+    for name, values in single.items():
+        torch.testing.assert_close(values.double(), exact[name].double(), rtol=0, atol=1e-5, msg=name)

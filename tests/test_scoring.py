@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from naive_scoring import naive_row
 from tiny_models import VOCABULARY, mixed, tiny_model, tiny_policy
-from tokenshift.comparison import Settings, Truncation
+from tokenshift.comparison import Settings, Truncation, compare
 from tokenshift.errors import StudyError
 from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer
@@ -51,14 +51,14 @@ def pair():
     return base, mixed(base, tiny_policy(1), 0.3)
 
 
-def expected_rows(pair, given: pl.DataFrame, exact: bool = True) -> list[dict]:
-    """Naive scores of `given` in float64, over dense logits of both models, or `exact` ones of their float64 copies."""
-    models = [copy.deepcopy(policy.model).double() if exact else policy.model for policy in pair]
+def expected_rows(pair, given: pl.DataFrame) -> list[dict]:
+    """Naive scores of `given`, from float64 copies of both models."""
+    exact = [copy.deepcopy(policy.model).double() for policy in pair]
     size = min(policy.vocabulary_size for policy in pair)
     rows = []
     for problem, sample, prompt, response in given.iter_rows():
         with torch.inference_mode():
-            blocks = [model(torch.tensor([prompt + response])).logits[0, :, :size].double().numpy() for model in models]
+            blocks = [model(torch.tensor([prompt + response])).logits[0, :, :size].numpy() for model in exact]
         for position, token in enumerate(response):
             logits = [block[len(prompt) - 1 + position] for block in blocks]
             key = {"problem_id": problem, "sample": sample, "position": position}
@@ -161,20 +161,35 @@ def test_logits_that_are_not_finite_are_located(pair):
         scores(base, broken, given, batch_tokens=1000, chunk_positions=64)
 
 
-def test_every_column_of_a_real_pair():
-    """Against dense logits of the models themselves, and of their float64 copies.
-
-    Folders of a pair of models, as base:tuned in TOKENSHIFT_TEST_PAIR.
-    """
+@pytest.fixture(scope="module")
+def real_pair() -> tuple[list[Policy], pl.DataFrame]:
+    """The pair whose folders TOKENSHIFT_TEST_PAIR names as base:tuned, and a response of natural text."""
     folders = os.environ.get("TOKENSHIFT_TEST_PAIR", "").split(":")
     if len(folders) != 2 or not all(Path(folder).is_dir() for folder in folders):
         pytest.skip("TOKENSHIFT_TEST_PAIR does not name two model folders as base:tuned")
     tokenizer = load_tokenizer(folders[0])
-    pair = [Policy.of(load_model(folder, "float32", "cpu"), tokenizer) for folder in folders]
     text = tokenizer.encode("A train leaves at noon at sixty miles per hour. When does the next one pass it?")
-    given = pl.DataFrame(
-        {"problem_id": ["p"], "sample": [0], "prompt_token_ids": [text[:4]], "response_token_ids": [text[4:]]}
-    )
-    table = scores(*pair, given, batch_tokens=1000, chunk_positions=8)
-    assert_scores(table, expected_rows(pair, given, exact=False), 1e-5)
-    assert_scores(table, expected_rows(pair, given), 1e-4)
+    given = {"problem_id": ["p"], "sample": [0], "prompt_token_ids": [text[:4]], "response_token_ids": [text[4:]]}
+    return [Policy.of(load_model(folder, "float32", "cpu"), tokenizer) for folder in folders], pl.DataFrame(given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_column_of_a_real_pair_from_its_dense_logits(real_pair, dtype):
+    pair, given = real_pair
+    tokens = torch.tensor(given["prompt_token_ids"].to_list()[0] + given["response_token_ids"].to_list()[0])
+    with torch.inference_mode():
+        logits = [policy.model(tokens[None]).logits[0, 3:-1].to(dtype) for policy in pair]
+        columns = compare(*logits, tokens[4:], SETTINGS)
+    exact = [block.double().numpy() for block in logits]
+    for position, token in enumerate(tokens[4:].tolist()):
+        expected = naive_row([block[position] for block in exact], token, SETTINGS)
+        for name, values in columns.items():
+            found = values[position].numpy()
+            listed = len(np.atleast_1d(expected[name]))
+            np.testing.assert_allclose(np.atleast_1d(found)[:listed], expected[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_every_column_of_a_real_pair(real_pair):
+    """Against float64 copies of the models: a forward pass in float32 is itself off by 2e-5 in log-probabilities."""
+    table = scores(*real_pair[0], real_pair[1], batch_tokens=1000, chunk_positions=8)
+    assert_scores(table, expected_rows(*real_pair), 5e-5)

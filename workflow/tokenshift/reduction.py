@@ -12,6 +12,7 @@ from torch import Tensor
 from tokenshift.divergence import entropy_of, js_of, kl_of
 
 BLOCK = 64  # tokens per block of the search for the most probable ones
+RUN = 1024  # tokens summed at once
 CACHED = 2**19  # logits of one policy in a tile on a CPU
 
 
@@ -91,7 +92,7 @@ def _entropies_and_kl(shifted: Tensor, p: Tensor, log_totals: Tensor) -> dict[st
         shifted: (3, N, V) logits of base and tuned policy, each less its largest, and their difference.
         p: (2, N, V) probabilities. log_totals: (2, N, 1) with log p = shifted - log_totals.
     """
-    expected = torch.einsum("pnv,snv->psn", p, shifted)  # of the three, under either policy, without a block of products
+    expected = _expected(p, shifted)  # of the three, under either policy
     total_base, total_tuned = log_totals.squeeze(-1)
     columns = {
         "kl_base_tuned": expected[0, 2] - (total_base - total_tuned),
@@ -108,6 +109,17 @@ def _entropies_and_kl(shifted: Tensor, p: Tensor, log_totals: Tensor) -> dict[st
         "entropy_base": entropy_of(p[0], logp[0]),
         "entropy_tuned": entropy_of(p[1], logp[1]),
     }
+
+
+def _expected(p: Tensor, values: Tensor) -> Tensor:
+    """Sums over V of p (P, N, V) times values (S, N, V), all pairs, without a block of products: (P, S, N).
+
+    In runs of RUN tokens, whose sums are then added: one long sum in float32 is off by 1e-5 at V = 49,152.
+    """
+    whole = p.shape[-1] // RUN * RUN
+    runs = (block[..., :whole].unflatten(-1, (-1, RUN)) for block in (p, values))
+    rest = torch.einsum("pnv,snv->psn", p[..., whole:], values[..., whole:])
+    return torch.einsum("pncv,sncv->psnc", *runs).sum(-1) + rest
 
 
 def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
