@@ -1,11 +1,12 @@
 """What scoring costs beyond two bare forward passes, in time and in memory.
 
 Time: the whole of scoring (both models, every statistic, the Parquet file) against its floor, two forward passes with
-output heads over the same batch, in alternation; medians. The responses are natural text (this repository's license),
-since the cost depends on how wide the nuclei are. Without model folders: random weights in SmolLM2-135M's architecture,
-and random tokens.
+output heads over the same tokens, in alternation; medians. The responses are natural text (this repository's license),
+since the cost depends on how wide the nuclei are; with --samples several lie behind each prompt, as rollouts do. Without
+model folders: random weights in SmolLM2-135M's architecture, and random tokens.
 
     python benchmarks/scoring.py time BASE TUNED --threads 2 --dtype float32
+
 
 Memory: peak resident memory of scoring one long response with a large vocabulary, above that of the two models and one
 forward pass through the decoder, each in its own process.
@@ -26,13 +27,13 @@ import torch
 from transformers import AutoModelForCausalLM as CausalLM
 from transformers import LlamaConfig, PretrainedConfig, PreTrainedModel, Qwen2Config
 
-from tokenshift.artifacts import write_parquet
+from tokenshift.artifacts import write_parquet_parts
 from tokenshift.comparison import Settings
 from tokenshift.config.study import Scoring
 from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer
 from tokenshift.schemas import SCORES
-from tokenshift.scoring import positions_within, score
+from tokenshift.scoring import Work, score
 
 TEXT = Path(__file__).parents[1] / "LICENSE"
 SMOLLM2_135M = LlamaConfig(
@@ -55,7 +56,8 @@ LONG = Qwen2Config(
     max_position_embeddings=16384,
     tie_word_embeddings=True,
 )
-SCORING = Scoring()
+SCORING = Scoring().model_dump(mode="json")
+SETTINGS = Settings.of(SCORING | {"truncation": {"temperature": 1.0, "top_p": 0.7}})
 
 
 def random_pair(config: PretrainedConfig, dtype: str) -> list[Policy]:
@@ -82,45 +84,47 @@ def pair_of(folders: list[str], dtype: str) -> tuple[list[Policy], list[int]]:
     )
 
 
-def as_rollouts(prompts: list[list[int]], responses: list[list[int]]) -> pl.DataFrame:
-    """The columns of schemas.ROLLOUTS that scoring reads."""
+def as_rollouts(prompts: list[list[int]], responses: list[list[int]], samples: int = 1) -> pl.DataFrame:
+    """The columns of schemas.ROLLOUTS that scoring reads; `samples` neighbouring responses have one problem."""
     return pl.DataFrame(
         {
-            "problem_id": [f"p{row}" for row in range(len(prompts))],
-            "sample": [0] * len(prompts),
+            "problem_id": [f"p{row // samples}" for row in range(len(prompts))],
+            "sample": [row % samples for row in range(len(prompts))],
             "prompt_token_ids": prompts,
             "response_token_ids": responses,
         }
     )
 
 
-def score_to_file(pair: list[Policy], rollouts: pl.DataFrame, settings: Settings, folder: str) -> None:
+def score_to_file(pair: list[Policy], rollouts: pl.DataFrame, folder: str) -> None:
     """What workflow/scripts/score.py does once the models are loaded, with the default settings."""
-    positions = positions_within(SCORING.chunk_memory_mb, pair[0].vocabulary_size)
-    table = score(*pair, rollouts, settings, SCORING.batch_tokens, positions)
-    write_parquet(Path(folder) / "scores.parquet", table, SCORES, {}, ("torch", "transformers"))
+    tables = score(*pair, rollouts, SETTINGS, Work.of(SCORING, pair[0].vocabulary_size))
+    write_parquet_parts(Path(folder) / "scores.parquet", tables, SCORES, {}, ("torch", "transformers"))
 
 
 @torch.inference_mode()
 def forward_passes(models: list[PreTrainedModel], tokens: torch.Tensor, logits_to_keep: int) -> None:
-    """The floor: each model over `tokens` (B, T), with logits of the last positions (0: of all)."""
+    """The floor: each model over `tokens` (B, T), with logits of the last positions (0: of all), eight rows at once."""
     for model in models:
-        model(input_ids=tokens, use_cache=False, logits_to_keep=logits_to_keep)
+        for rows in tokens.split(8):
+            model(input_ids=rows, use_cache=False, logits_to_keep=logits_to_keep)
 
 
 def measure_time(args: argparse.Namespace) -> None:
     """Print median seconds of scoring and its floor, and shares of scoring; on a busy machine trust the CPU time."""
     torch.set_num_threads(args.threads)
     pair, text = pair_of(args.folders, args.dtype)
-    tokens = torch.tensor(text[: args.rows * (args.prompt + args.length)]).view(args.rows, -1)
-    rollouts = as_rollouts(tokens[:, : args.prompt].tolist(), tokens[:, args.prompt :].tolist())
-    settings = Settings(args.temperature, args.top_p, SCORING.top_k)
+    rows, prompts = args.problems * args.samples, args.problems * args.prompt
+    prompt = torch.tensor(text[:prompts]).view(args.problems, args.prompt).repeat_interleave(args.samples, dim=0)
+    response = torch.tensor(text[prompts : prompts + rows * args.length]).view(rows, args.length)
+    tokens = torch.cat([prompt, response], dim=-1)
+    rollouts = as_rollouts(prompt.tolist(), response.tolist(), args.samples)
     models = [policy.model for policy in pair]
     with tempfile.TemporaryDirectory() as folder:
         contestants = {
             "two forward passes": lambda: forward_passes(models, tokens, 0),
             "  heads at response positions only": lambda: forward_passes(models, tokens, args.length + 1),
-            "scoring": lambda: score_to_file(pair, rollouts, settings, folder),
+            "scoring": lambda: score_to_file(pair, rollouts, folder),
         }
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
         for _ in range(args.rounds + 1):
@@ -128,11 +132,13 @@ def measure_time(args: argparse.Namespace) -> None:
                 start, start_cpu = time.perf_counter(), time.process_time()
                 run()
                 seconds[name].append((time.perf_counter() - start, time.process_time() - start_cpu))
-        sizes = pl.read_parquet(Path(folder) / "scores.parquet")["nucleus_size_base"]
+        file = Path(folder) / "scores.parquet"
+        sizes, per_position = pl.read_parquet(file)["nucleus_size_base"], file.stat().st_size / response.numel()
     kept = {name: zip(*own[1:], strict=True) for name, own in seconds.items()}  # the first round warms up
     medians = {name: [statistics.median(values) for values in columns] for name, columns in kept.items()}
-    print(f"{args.dtype}, {args.threads} threads, {tokens.shape[0]} x ({args.prompt} + {args.length}) tokens")
-    print(f"nucleus (top-p {args.top_p}): median {sizes.median():.0f}, 95 % {sizes.quantile(0.95):.0f} tokens")
+    print(f"{args.dtype}, {args.threads} threads, {rows} x ({args.prompt} + {args.length}) tokens")
+    print(f"nucleus (top-p 0.7): median {sizes.median():.0f}, 95 % {sizes.quantile(0.95):.0f} tokens")
+    print(f"scores file: {per_position:.0f} bytes a position")
     of_wall, of_cpu = medians["scoring"]
     for name, (wall, cpu) in medians.items():
         print(f"{name:36} {wall:7.3f} s ({wall / of_wall:.3f})   CPU time {cpu:7.3f} s ({cpu / of_cpu:.3f})")
@@ -146,7 +152,7 @@ def peak_mb(vocabulary_size: int, length: int, dtype: str, threads: int, scored:
     tokens = torch.randint(vocabulary_size, (length + 1,)).tolist()
     if scored:
         with tempfile.TemporaryDirectory() as folder:
-            score_to_file(pair, as_rollouts([tokens[:1]], [tokens[1:]]), Settings(1.0, 0.7, SCORING.top_k), folder)
+            score_to_file(pair, as_rollouts([tokens[:1]], [tokens[1:]]), folder)
     else:
         with torch.inference_mode():
             pair[0].model.get_decoder()(input_ids=torch.tensor([tokens]), use_cache=False)
@@ -173,12 +179,11 @@ def main() -> None:
         command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     timed.set_defaults(measure=measure_time)
     timed.add_argument("folders", nargs="*", metavar="FOLDER", help="base and tuned model; none: random weights")
-    timed.add_argument("--rows", type=int, default=4, help="responses")
+    timed.add_argument("--problems", type=int, default=1, help="prompts")
+    timed.add_argument("--samples", type=int, default=1, help="responses to each prompt")
     timed.add_argument("--prompt", type=int, default=32, help="tokens of each prompt")
     timed.add_argument("--length", type=int, default=224, help="tokens of each response")
     timed.add_argument("--rounds", type=int, default=5)
-    timed.add_argument("--temperature", type=float, default=1.0)
-    timed.add_argument("--top_p", type=float, default=0.7)
     sized.set_defaults(measure=measure_memory)
     sized.add_argument("--vocabulary", type=int, default=152_000)
     sized.add_argument("--lengths", type=int, nargs="+", default=[2048, 8192])
