@@ -31,6 +31,9 @@ KEYS = {
     "mass_reallocation": ["scores"],
     "evolution": ["checkpoint_scores"],
     "cross_sampling": ["cross_samples"],
+    "recovered_gain": ["cross_samples"],
+    "budget_frontier": ["cross_samples"],
+    "replacement_positions": ["cross_samples"],
     "training": ["rollouts"],
     "claims": ["scores", "cross_samples", "checkpoint_scores", "rollouts"],
 }

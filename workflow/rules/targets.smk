@@ -10,6 +10,13 @@ SCORE_TABLES = [
     "mass_reallocation",
 ]
 
+SWEEP_TABLES = [
+    "cross_sampling",
+    "recovered_gain",
+    "budget_frontier",
+    "replacement_positions",
+]
+
 
 def trajectory_rollouts(wildcards):
     """Rollouts whose responses are scored: of the pair's tuned or base model."""
@@ -67,7 +74,7 @@ def table_names():
     """Tables that this study has data for."""
     names = [*SCORE_TABLES, "position_profile", "token_identity", "training"]
     names += ["evolution"] if all_checkpoint_scores() else []
-    names += ["cross_sampling"] if all_cross_samples() else []
+    names += SWEEP_TABLES if all_cross_samples() else []
     return [*names, "claims"]
 
 
