@@ -18,17 +18,21 @@ from tokenshift.errors import StudyError
 def best_choice(value: np.ndarray, cost: np.ndarray, budget: int) -> np.ndarray:
     """Index of a threshold for each problem, (problems,), of the highest total value within the budget.
 
-    Among equal values the cheapest; among problems with the same values and costs, the first take the least. What ties
-    are left fall to CBC, which runs in one thread, without a time limit, and decides the same way every time. Raises
-    StudyError when no choice is within the budget.
+    Among equal values the cheapest; among problems with the same values and costs, the first take the thresholds that
+    come first. What ties are left fall to CBC, which runs in one thread, without a time limit, and decides the same way
+    every time. Raises StudyError when no choice is within the budget.
     """
     check_affordable(int(cost.min(axis=1).sum()), budget)
-    options = np.argwhere(undominated(value, cost))
-    worth, price = (table[tuple(options.T)] for table in (value, cost))
-    best = _solve(options, worth, pulp.LpMaximize, [(price, "at most", budget)])
-    total = int(value[np.arange(len(value)), best].sum())
-    cheapest = [(price, "at most", budget), (worth, "at least", total)]
-    return in_order(value, cost, _solve(options, price, pulp.LpMinimize, cheapest))
+    kinds, kind = np.unique(np.stack([value, cost], axis=1), axis=0, return_inverse=True)
+    options = np.argwhere(undominated(kinds[:, 0], kinds[:, 1]))
+    worth, price = kinds[options[:, 0], :, options[:, 1]].T
+    sizes = np.bincount(kind)
+    best = _solve(options, sizes, pulp.LpMaximize, worth, [(price, "at most", budget)])
+    cheapest = [(price, "at most", budget), (worth, "at least", int(worth @ best))]
+    best = _solve(options, sizes, pulp.LpMinimize, price, cheapest)
+    choice = np.empty(len(value), dtype=np.int64)
+    choice[np.argsort(kind, kind="stable")] = np.repeat(options[:, 1], best)
+    return choice
 
 
 def best_single(value: np.ndarray, cost: np.ndarray, budget: int) -> int:
@@ -61,30 +65,27 @@ def undominated(value: np.ndarray, cost: np.ndarray) -> np.ndarray:
     return ~(no_less & (strictly | first)).any(axis=2)
 
 
-def in_order(value: np.ndarray, cost: np.ndarray, choice: np.ndarray) -> np.ndarray:
-    """The choice with those of interchangeable problems (same values and costs) sorted among them."""
-    _, kind = np.unique(np.hstack([value, cost]), axis=0, return_inverse=True)
-    ordered = choice.copy()
-    places = np.argsort(kind, kind="stable")
-    ordered[places] = choice[np.lexsort((choice, kind))]
-    return ordered
-
-
 def _solve(
-    options: np.ndarray, objective: np.ndarray, sense: int, limits: list[tuple[np.ndarray, str, int]]
+    options: np.ndarray, sizes: np.ndarray, sense: int, objective: np.ndarray, limits: list[tuple[np.ndarray, str, int]]
 ) -> np.ndarray:
-    """One option for each problem with the best total objective, under limits on other totals: (problems,)."""
+    """How many problems take each option, (options,), for the best total objective under limits on other totals.
+
+    options: (options, 2), a kind of problem and a threshold, in order. sizes: (kinds,), how many problems are of a
+    kind. That interchangeable problems are counted, not told apart, spares CBC all the orders they could come in.
+    """
     program = pulp.LpProblem("choice", sense)
-    taken = [pulp.LpVariable(f"problem_{p}_threshold_{t}", cat=pulp.LpBinary) for p, t in options.tolist()]
+    taken = [
+        program.add_variable(f"kind_{kind}_threshold_{threshold}", 0, int(sizes[kind]), cat=pulp.LpInteger)
+        for kind, threshold in options.tolist()
+    ]
     program += _total(objective, taken)
-    for _, of_problem in groupby(zip(options[:, 0].tolist(), taken, strict=True), key=itemgetter(0)):
-        program += pulp.lpSum(x for _, x in of_problem) == 1
+    for kind, of_kind in groupby(zip(options[:, 0].tolist(), taken, strict=True), key=itemgetter(0)):
+        program += pulp.lpSum(x for _, x in of_kind) == int(sizes[kind])
     for amounts, side, limit in limits:
         total = _total(amounts, taken)
         program += total <= limit if side == "at most" else total >= limit
     run_cbc(program)
-    chosen = np.array([round(x.value()) for x in taken], dtype=bool)
-    return options[chosen, 1]
+    return np.array([round(x.value()) for x in taken])
 
 
 def _total(amounts: np.ndarray, taken: list[pulp.LpVariable]) -> pulp.LpAffineExpression:
@@ -93,7 +94,8 @@ def _total(amounts: np.ndarray, taken: list[pulp.LpVariable]) -> pulp.LpAffineEx
 
 def run_cbc(program: pulp.LpProblem) -> None:
     """Solve to the optimum, in silence. Raises StudyError when CBC finds none, as of constraints that contradict."""
-    status = program.solve(pulp.PULP_CBC_CMD(msg=False, threads=1, gapRel=0, gapAbs=0))
+    # Without its option `threads`: given 1, CBC can sit out a wait of ten seconds between its threads.
+    status = program.solve(pulp.PULP_CBC_CMD(msg=False, gapRel=0, gapAbs=0))
     if status != pulp.LpStatusOptimal:
         raise StudyError(
             f"CBC found no optimal choice of thresholds ({pulp.LpStatus[status].lower()}): check the budget and the "
