@@ -166,7 +166,7 @@ def test_cross_sampling_joins_accuracy_to_effective_share_and_names_both_ends(di
 
 def test_rules_and_controls_have_panels_of_their_own_and_js_is_in_both():
     figure = drawn_figure("cross_sampling", cross_sampling(["heldout"]))
-    titles = [axes.get_title() for axes in figure.axes]
+    titles = [axes.get_title("left").replace("\n", " ") for axes in figure.axes]
     assert [title.split(" · ")[0] for title in titles] == [COMPARED["rules"]] * 2 + [COMPARED["controls"]] * 2
     curves = [[line for line in axes.lines if len(line.get_xdata()) == 8] for axes in figure.axes]
     assert [len(lines) for lines in curves] == [7, 7, 5, 5]

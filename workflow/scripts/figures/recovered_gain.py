@@ -22,6 +22,8 @@ SUFFICIENT = "sufficient_share_paired"
 LABELS = {"forward": "gain recovered (%)", "reverse": "gain lost (%)"}
 RING = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.2, "linestyle": ""}
 
+BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
+
 
 def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
     keys = ("pair", "set", "direction", "criterion", "quantity", "budget")
@@ -44,7 +46,8 @@ def mark_sufficient(axes: Axes, rows: pl.DataFrame) -> None:
         for x, y in zip(numbers(points, "x"), numbers(points, "estimate"), strict=True):
             axes.plot(x, y, **RING, markeredgecolor=rule_line(criterion)["color"], zorder=4)
             if criterion == "js":
-                axes.annotate(f"{x:.2g} %", (x, y), (0, -9), textcoords="offset points", ha="left", va="top")
+                label = {"textcoords": "offset points", "ha": "right", "va": "bottom", "zorder": 4, "bbox": BEHIND}
+                axes.annotate(f"{x:.2g} %", (x, y), (-6, 3), **label)
 
 
 def draw(drawn: pl.DataFrame, spec: dict) -> Figure:

@@ -28,12 +28,14 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
         for (criterion,), profile in rows.group_by("criterion", maintain_order=True):
             low, high = numbers(profile, "bin_low"), numbers(profile, "bin_high")
             centres = 50 * (low + high) if origin == "relative" else (low + high + 1) / 2
-            line = rule_line(criterion)
+            # A control matched along the response would be hidden behind the run that it matches.
+            line = rule_line(criterion) | ({"zorder": 3.5, "markersize": 2.6} if criterion in CONTROLS else {})
             band(axes, centres, profile, line.pop("color"), **line)
         axes.set(xlabel=LABELS[origin], ylabel=QUANTITIES[rows["quantity"][0]])
         if origin == "start":
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
+            axes.set_xlim(0.8, 1.25 * rows["bin_high"].max())
         axes.label_outer()
     ground(panels)
     legend(figure, rule_handles(drawn["criterion"]))
