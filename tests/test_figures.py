@@ -16,10 +16,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from figure_tables import PAIRS, SPEC, TABLES, cross_sampling, recovered_gain
+from tokenshift import sweep_figures
 from tokenshift.artifacts import write_csv
 from tokenshift.errors import StudyError
 from tokenshift.figures import arrange, house_style, pair_looks, read_table
 from tokenshift.sweep_figures import COMPARED, rule_line
+from tokenshift.tables import sweep
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "workflow" / "scripts" / "figures"
@@ -175,6 +177,10 @@ def test_rules_and_controls_have_panels_of_their_own_and_js_is_in_both():
     assert len(drawn_figure("cross_sampling", cross_sampling(["heldout"], criteria=["js", "random"])).axes) == 2
     assert len(drawn_figure("cross_sampling", cross_sampling(["heldout"], criteria=["js"])).axes) == 2
     assert len(drawn_figure("cross_sampling", cross_sampling(["heldout"], criteria=["entropy_primary"])).axes) == 2
+
+
+def test_every_control_of_the_tables_is_drawn():
+    assert set(sweep_figures.CONTROLS) == set(sweep.CONTROLS)
 
 
 def test_a_rule_looks_the_same_whatever_else_is_drawn():

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from tables.examples import analysis, random_sweep, response, write, write_cross_samples, write_random_sweep
+from tokenshift.errors import StudyError
 from tokenshift.schemas import CROSS_SAMPLES
 from tokenshift.tables import budget_frontier
 
@@ -99,3 +100,5 @@ def test_random_controls_have_no_frontier_and_the_rest_is_the_same_every_time(tm
     first, again = (budget_frontier.table(paths, SETTINGS) for _ in range(2))
     assert set(first["criterion"]) == {"js"}
     assert first.equals(again)
+    with pytest.raises(StudyError, match="only random controls are given"):
+        budget_frontier.table(paths[1:], SETTINGS)

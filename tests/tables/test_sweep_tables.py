@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from tokenshift.errors import StudyError
 from tokenshift.schemas import CROSS_SAMPLES
 from tokenshift.statistics import Bootstrap
 from tokenshift.tables import cross_sampling, recovered_gain, replacement_positions
-from tokenshift.tables.sweep import sweep
+from tokenshift.tables.sweep import Sweep, sweep
 
 SETTINGS = analysis()
 BOOTSTRAP = Bootstrap(**SETTINGS["bootstrap"])
@@ -102,22 +103,21 @@ def test_no_more_than_one_pass_at_k_where_the_samples_are_a_power_of_two():
 
 
 def test_paired_intervals_cover_and_are_tighter_than_unpaired_ones():
-    """Of 300 simulated studies of 40 problems, about 95 % of the intervals hold the true difference."""
+    """Of 300 simulated sweeps over 40 problems, about 95 % of the intervals hold the true difference."""
     generator, bootstrap = np.random.default_rng(5), Bootstrap(replicates=400, confidence=0.95, seed=0)
+    ids = tuple(f"p{problem:02}" for problem in range(40))
     covered, widths = [], []
-    weights = bootstrap.weights(40)
     for _ in range(300):
-        ease = generator.random(40)
-        # Common random numbers: a response is right where its uniform is below the problem's chance.
-        uniform = generator.random((40, 8))
-        correct = np.stack([uniform < 0.8 * ease[:, None], uniform < 0.8 * ease[:, None] + 0.1], axis=1).mean(axis=2)
-        draws = weights @ correct / 40
-        difference = np.quantile(draws[1:, 1] - draws[1:, 0], [0.025, 0.975])
-        covered.append(difference[0] <= 0.1 <= difference[1])
-        widths.append((np.ptp(difference), np.ptp(np.quantile(draws[1:, 0], [0.025, 0.975]))))
-    assert 0.89 <= np.mean(covered) <= 0.99
-    paired, single = np.mean(widths, axis=0)
-    assert paired < 0.6 * single
+        # Common random numbers: a response is right where its uniform is below the chance, by 0.1 higher at -inf.
+        chance, uniform = 0.8 * generator.random((40, 1, 1)), generator.random((40, 1, 8))
+        correct = (uniform < chance + np.array([0, 0.1])[:, None]).astype(int)
+        measured = Sweep(Path(), [INF, -INF], ids, {"correct": correct, "tokens": np.ones_like(correct)}, bootstrap)
+        difference, single = (bootstrap.summarise(cells) for cells in (measured.gap, measured.accuracy))
+        covered.append(difference.ci_low[0] <= 0.1 <= difference.ci_high[0])
+        widths.append((difference.ci_high[0] - difference.ci_low[0], single.ci_high[0] - single.ci_low[0]))
+    assert 0.91 <= np.mean(covered) <= 0.98
+    paired, unpaired = np.mean(widths, axis=0)
+    assert paired < 0.6 * unpaired
 
 
 def test_the_primarys_gain_is_nothing_and_the_interventions_all_of_it_in_every_resample(tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from tokenshift.budget import best_choice, best_single
+from tokenshift.errors import StudyError
 from tokenshift.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
@@ -98,14 +99,16 @@ def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
 
     effective_count is what the choices cost where they are judged, which can be more than the budget that they were
     made for. Without a second sample nothing is cross-fitted. Resampled are the problems, with their choices held as
-    they were made: the intervals leave out how choices would vary.
+    they were made: the intervals leave out how choices would vary. Raises StudyError when all files are of random
+    controls.
     """
     bootstrap = Bootstrap(**analysis["bootstrap"])
+    of_rules = [path for path in cross_samples if names("cross_samples", path)["criterion"] not in CONTROLS]
+    if not of_rules:
+        raise StudyError("only random controls are given, of which there is no frontier; give the sweep of a rule too")
     tables = []
-    for path in cross_samples:
+    for path in of_rules:
         named = names("cross_samples", path)
-        if named["criterion"] in CONTROLS:
-            continue
         measured = sweep(path, bootstrap)
         folds = halvings(measured.samples, analysis["budget_splits"], bootstrap.seed)
         rises = named["direction"] == "forward"
