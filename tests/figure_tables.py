@@ -181,21 +181,79 @@ def evolution(sets: list[str]) -> pl.DataFrame:
     return table({**keys, "quantile": quantiles}, value)
 
 
-def cross_sampling(sets: list[str], pairs: tuple[str, ...] = ("dapo",)) -> pl.DataFrame:
-    thresholds = [math.inf, 0.3, 0.15, 0.08, 0.03, 0.005, 1e-5, -math.inf]
-    quantities = ["accuracy", "switched_share", "effective_share", "effective_count", "recovered_gain"]
-    keys = {"pair": list(pairs), "set": sets, "direction": ["forward", "reverse"], "criterion": ["js", "random"]}
+RULES = ["js", "js_nucleus", "kl_primary_intervention", "kl_intervention_primary", "entropy_primary"]
+RULES += ["entropy_intervention", "logp_difference"]
+CONTROLS = ["random", "random_effective", "random_position", "random_effective_position"]
+THRESHOLDS = [math.inf, 0.3, 0.15, 0.08, 0.03, 0.005, 1e-5, -math.inf]
+DIRECTED = {"direction": ["forward", "reverse"]}
+
+
+def swept(row: dict) -> dict[str, float]:
+    """Quantities of one threshold of a sweep; the rules differ a little, the controls much."""
+    done, reverse = row["budget"] / 7, row["direction"] == "reverse"
+    strength = 3 - 0.35 * RULES.index(row["criterion"]) if row["criterion"] in RULES else 0.4
+    if row["criterion"] in CONTROLS:
+        strength += 0.12 * CONTROLS.index(row["criterion"])
+    gain = 1 - (1 - done) ** strength
+    share = (0.055 if reverse else 0.026) * done ** (0.8 if row["criterion"] in RULES else 1.2)
+    accuracy = 0.97 - 0.49 * gain if reverse else 0.49 + 0.48 * gain
+    return {"accuracy": accuracy, "effective_share": share, "recovered_gain": gain}
+
+
+def cross_sampling(sets: list[str], pairs=("dapo",), criteria=(*RULES, *CONTROLS)) -> pl.DataFrame:
+    quantities = ["accuracy", "switched_share", "effective_share", "effective_count"]
+    keys = {"pair": list(pairs), "set": sets, **DIRECTED, "criterion": list(criteria), "budget": list(range(8))}
+    made = table({**keys, "quantity": quantities}, lambda row: swept(row).get(row["quantity"], 0.1), spread=0.05)
+    return made.with_columns(threshold=pl.Series(THRESHOLDS).gather(made["budget"]))
+
+
+def recovered_gain(sets: list[str], criteria=(*RULES, *CONTROLS)) -> pl.DataFrame:
+    keys = {"pair": ["dapo"], "set": sets, **DIRECTED, "criterion": list(criteria)}
+    along_budget = {**keys, "budget": list(range(8)), "quantity": ["recovered_gain", "effective_share"]}
+    made = table(along_budget, lambda row: swept(row)[row["quantity"]], spread=0.05)
+    # The first of each sweep that recovers nine tenths; the weakest controls never do.
+    reached = made.filter(pl.col("budget") < 7, quantity="recovered_gain").filter(pl.col("estimate") > 0.9)
+    first = reached.group_by(*keys, maintain_order=True).agg(pl.col("budget").min())
+    found = made.filter(quantity="effective_share").join(first, on=[*keys, "budget"], maintain_order="left")
+    never = made.filter(quantity="effective_share").join(first, on=list(keys), how="anti").filter(budget=0)
+    nothing = dict.fromkeys(("estimate", "ci_low", "ci_high"), pl.lit(None, pl.Float64))
+    sufficient = pl.concat([found, never.with_columns(budget=pl.lit(None, pl.Int64), **nothing)])
+    made = pl.concat([made, sufficient.with_columns(quantity=pl.lit("sufficient_share_paired"))])
+    return made.with_columns(threshold=pl.Series(THRESHOLDS).gather(made["budget"]))
+
+
+def budget_frontier(sets: list[str]) -> pl.DataFrame:
+    keys = {"pair": ["dapo"], "set": sets, **DIRECTED, "criterion": ["js", "entropy_primary"]}
+    keys |= {"budget": [0.25 * step for step in range(9)], "policy": ["per_problem", "one_threshold"]}
+    keys |= {"evaluation": ["cross_fitted", "naive"], "quantity": ["accuracy", "effective_count"]}
 
     def value(row: dict) -> float:
-        done = row["budget"] / 7
-        reverse, random = row["direction"] == "reverse", row["criterion"] == "random" and row["budget"] < 7
-        gain = done**3 if random else 1 - (1 - done) ** 3
-        share = (0.055 if reverse else 0.026) * done ** (1.4 if random else 0.8)
-        accuracy = 0.97 - 0.49 * gain if reverse else 0.49 + 0.48 * gain
-        return {"accuracy": accuracy, "effective_share": share, "recovered_gain": gain}.get(row["quantity"], done)
+        gain = 1 - math.exp(-row["budget"] * (2.5 if row["policy"] == "per_problem" else 1.5))
+        gain *= 1.05 if row["evaluation"] == "naive" and row["policy"] == "per_problem" else 1
+        return 0.49 + 0.45 * gain if row["direction"] == "forward" else 0.97 - 0.45 * gain
 
-    swept = table({**keys, "budget": list(range(8)), "quantity": quantities}, value, spread=0.05)
-    return swept.with_columns(threshold=pl.Series(thresholds).gather(swept["budget"]))
+    return table(keys, value, spread=0.04)
+
+
+def replacement_positions(sets: list[str]) -> pl.DataFrame:
+    keys = {"pair": ["dapo"], "set": sets, **DIRECTED, "criterion": ["js", "js_nucleus", *CONTROLS]}
+    keys |= {"at_budget": [False, True], "quantity": ["switched_share", "effective_share"]}
+    relative = {**keys, "origin": ["relative"], "bin": [(i / 20, (i + 1) / 20) for i in range(20)]}
+    edges = [0, 1, 2, 3, 5, 8, 12, 20, 33, 55]
+    start = {**keys, "origin": ["start"], "bin": [(float(a), float(b)) for a, b in itertools.pairwise(edges)]}
+
+    def share(row: dict) -> float | None:
+        far = row["bin"][0] * (50 if row["origin"] == "relative" else 1)
+        if far > 30 and row["origin"] == "start" and row["direction"] == "forward":
+            return None
+        crowded = row["criterion"].startswith("js") or row["criterion"].endswith("position")
+        whole = 0.08 if row["quantity"] == "switched_share" else 0.02
+        whole *= 0.3 if row["criterion"] in ("random", "random_position") else 1
+        return whole * (0.3 + 3 * math.exp(-far / 5)) if crowded else whole
+
+    made = pl.concat([table(relative, share), table(start, share)], how="vertical_relaxed")
+    low, high = (pl.col("bin").list.get(end) for end in (0, 1))
+    return made.with_columns(bin_low=low, bin_high=high).drop("bin")
 
 
 def training(sets: list[str]) -> pl.DataFrame:
@@ -259,5 +317,6 @@ TABLES = {
     for made in (
         *(sparsity, position_profile, entropy_by_js, js_entropy, token_identity, top_k_overlap, rank_reordering),
         *(low_probability, mass_reallocation, evolution, cross_sampling, training, claims),
+        *(recovered_gain, budget_frontier, replacement_positions),
     )
 }

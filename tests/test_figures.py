@@ -15,10 +15,13 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from figure_tables import PAIRS, SPEC, TABLES, cross_sampling
+from figure_tables import PAIRS, SPEC, TABLES, cross_sampling, recovered_gain
+from tokenshift import sweep_figures
 from tokenshift.artifacts import write_csv
 from tokenshift.errors import StudyError
 from tokenshift.figures import arrange, house_style, pair_looks, read_table
+from tokenshift.sweep_figures import COMPARED, rule_line
+from tokenshift.tables import sweep
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "workflow" / "scripts" / "figures"
@@ -127,7 +130,7 @@ def test_the_same_table_gives_the_same_bytes_in_another_process(tmp_path, monkey
 def test_a_pair_keeps_its_colour_whatever_else_is_drawn():
     assert len({look.colour for look in pair_looks(f"p{i}" for i in range(14)).values()}) == 14
     looks = pair_looks(PAIRS)
-    figure = drawn_figure("cross_sampling", cross_sampling(["heldout"], pairs=("sft",)))
+    figure = drawn_figure("position_profile", TABLES["position_profile"](["heldout"]).filter(pair="sft"))
     lines = [line for line in figure.axes[0].lines if line.get_marker() == looks["sft"].marker]
     assert looks["sft"].colour in [to_rgb(line.get_color()) for line in lines]
     of_sparsity = [
@@ -161,6 +164,46 @@ def test_cross_sampling_joins_accuracy_to_effective_share_and_names_both_ends(di
     primary, intervention = ("base", "tuned") if direction == "forward" else ("tuned", "base")
     labels = {text.get_text() for text in axes.texts}
     assert labels == {f"{primary} alone, {accuracies[0]:.2f}", f"{intervention} alone, {accuracies[-1]:.2f}"}
+
+
+def test_rules_and_controls_have_panels_of_their_own_and_js_is_in_both():
+    figure = drawn_figure("cross_sampling", cross_sampling(["heldout"]))
+    titles = [axes.get_title("left").replace("\n", " ") for axes in figure.axes]
+    assert [title.split(" · ")[0] for title in titles] == [COMPARED["rules"]] * 2 + [COMPARED["controls"]] * 2
+    curves = [[line for line in axes.lines if len(line.get_xdata()) == 8] for axes in figure.axes]
+    assert [len(lines) for lines in curves] == [7, 7, 5, 5]
+    looks = [(to_rgb(line.get_color()), line.get_marker(), line.get_linestyle()) for line in curves[0] + curves[2]]
+    assert len(set(looks)) == 11
+    assert len(drawn_figure("cross_sampling", cross_sampling(["heldout"], criteria=["js", "random"])).axes) == 2
+    assert len(drawn_figure("cross_sampling", cross_sampling(["heldout"], criteria=["js"])).axes) == 2
+    assert len(drawn_figure("cross_sampling", cross_sampling(["heldout"], criteria=["entropy_primary"])).axes) == 2
+
+
+def test_every_control_of_the_tables_is_drawn():
+    assert set(sweep_figures.CONTROLS) == set(sweep.CONTROLS)
+
+
+def test_a_rule_looks_the_same_whatever_else_is_drawn():
+    for criteria in (["js"], ["random", "js"], ["entropy_primary", "js", "random_position"]):
+        axes = drawn_figure("cross_sampling", cross_sampling(["heldout"], criteria=criteria)).axes[0]
+        js = [line for line in axes.lines if to_rgb(line.get_color()) == rule_line("js")["color"]]
+        assert [line.get_marker() for line in js] == ["o"]
+
+
+def test_the_smallest_sufficient_share_is_ringed_on_its_curve():
+    table = recovered_gain(["heldout"], criteria=["js", "random"])
+    axes = drawn_figure("recovered_gain", table).axes[0]
+    at = table.filter(direction="forward", criterion="js", quantity="sufficient_share_paired").row(0, named=True)
+    gain = table.filter(direction="forward", criterion="js", quantity="recovered_gain", budget=at["budget"])
+    rings = [line.get_xydata() for line in axes.lines if line.get_markersize() == 9]
+    assert len(rings) == 1
+    assert rings[0][0] == pytest.approx([100 * at["estimate"], 100 * gain["estimate"].item()])
+
+
+def test_without_a_clear_gap_the_panel_says_so():
+    none = pl.when(pl.col("quantity") != "effective_share").then(None).otherwise("estimate")
+    figure = drawn_figure("recovered_gain", recovered_gain(["heldout"]).with_columns(estimate=none))
+    assert all("no clear gap between the policies" in {text.get_text() for text in axes.texts} for axes in figure.axes)
 
 
 def test_nothing_is_cut_off_that_was_drawn_near_zero():

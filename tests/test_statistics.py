@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from tokenshift.statistics import (
     Bootstrap,
     Resampled,
     average,
+    pass_at,
     quotient,
     ratio_of_sums,
     variance_explained,
@@ -211,3 +213,10 @@ def test_a_difference_rests_on_the_problems_of_the_rarer_cell():
     difference = resampled([1, 2, 3], [1, 1, 1]) - resampled([1, 0, 0], [1, 0, 0])
     assert difference.n_problems[0] == 1
     assert np.isnan(interval(difference)).all()
+
+
+@given(st.integers(1, 40), st.data())
+def test_pass_at_k_is_one_minus_the_share_of_draws_without_a_correct_one(samples, data):
+    k, correct = data.draw(st.integers(1, samples)), data.draw(st.integers(0, samples))
+    exact = 1 - math.comb(samples - correct, k) / math.comb(samples, k)
+    assert pass_at(k, np.array([correct]), samples) == pytest.approx([exact])

@@ -181,7 +181,35 @@ def write_cross_samples(
                         "switched": [position < switched for position in range(20)],
                         "replaced": [position < replaced for position in range(20)],
                         "primary_token_ids": [4 if position < replaced else 3 for position in range(20)],
+                        "near_ties": sample % 2,
                     }
                 )
     path = folder / "cross_samples" / pair / problem_set / f"{run}.parquet"
     return write(path, rows, schemas.CROSS_SAMPLES)
+
+
+def random_sweep(
+    seed: int, thresholds: list[float], problems: int = 5, samples: int = 4, longest: int = 30
+) -> list[dict]:
+    """Rows of a sweep with random lengths, marks and answers; nothing is switched at +inf, everything at -inf."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for problem in range(problems):
+        for sample in range(samples):
+            for step, threshold in enumerate(thresholds):
+                length, done = int(generator.integers(1, longest + 1)), step / (len(thresholds) - 1)
+                switched = generator.random(length) < done
+                replaced = switched & (generator.random(length) < 0.4)
+                rows.append(
+                    {"threshold": threshold}
+                    | response(problem, sample, generator.random() < 0.2 + 0.6 * done, length)
+                    | {"switched": switched.tolist(), "replaced": replaced.tolist()}
+                    | {"primary_token_ids": np.where(replaced, 4, 3).tolist()}
+                    | {"near_ties": int(generator.integers(0, 3))}
+                )
+    return rows
+
+
+def write_random_sweep(folder: Path, run: str = "forward-js", pair="dapo", problem_set="heldout", **settings) -> Path:
+    path = folder / "cross_samples" / pair / problem_set / f"{run}.parquet"
+    return write(path, random_sweep(**settings), schemas.CROSS_SAMPLES)

@@ -15,7 +15,7 @@ from tables.examples import (
 )
 from tokenshift import claims
 from tokenshift.claims import verdict
-from tokenshift.tables import cross_sampling, rank_reordering, sparsity
+from tokenshift.tables import rank_reordering, recovered_gain, sparsity
 
 INF = math.inf
 SETTINGS = analysis()
@@ -142,10 +142,29 @@ def test_the_random_control_is_compared_at_the_same_threshold(paths, table):
     assert forward["estimate"] == pytest.approx(1.0 - 1 / 7)
     assert forward["verdict"] == "supports"
     assert (reverse["estimate"], reverse["verdict"]) == (None, "not measured")
-    random = cross_sampling.table(paths["cross_samples"], SETTINGS)
+    random = recovered_gain.table(paths["cross_samples"], SETTINGS)
     assert random.filter(criterion="random", quantity="recovered_gain", threshold=0.1)[
         "estimate"
     ].item() == pytest.approx(1 / 7)
+
+
+def test_c13_is_judged_against_the_strictest_control_there_is(tmp_path):
+    strict = FORWARD_RANDOM | {0.1: (0.7, 8, 2)}
+    runs = {"forward-js": FORWARD, "forward-random": FORWARD_RANDOM, "reverse-js": REVERSE, "reverse-random": REVERSE}
+    files = [write_cross_samples(tmp_path, steps, run=run) for run, steps in runs.items()]
+    for control, said in [
+        ("random", "random at the same switched share"),
+        ("random_position", "random at the same switched share along the response"),
+        ("random_effective", "random at the same effective share"),
+        ("random_effective_position", "random at the same effective share along the response"),
+    ]:
+        if control != "random":
+            files.append(write_cross_samples(tmp_path, strict, run=f"forward-{control}"))
+        forward, reverse = rows(claims.table(NOTHING | {"cross_samples": files}, PAIRS, None, SETTINGS), "C13")
+        assert forward["quantity"].endswith(f"JS minus {said}")
+        assert forward["estimate"] == pytest.approx(1 - 1 / 7 if control == "random" else 1 - 6 / 7)
+        assert reverse["quantity"].endswith("JS minus random at the same switched share")
+        assert reverse["estimate"] == 0
 
 
 @pytest.mark.parametrize("end", [0.1, 0.0])

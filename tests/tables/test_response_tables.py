@@ -1,21 +1,16 @@
-"""Tables of evolution, cross-sampling and training, on files whose numbers are known."""
-
-import math
+"""Tables of evolution and training, on files whose numbers are known."""
 
 import numpy as np
 import polars as pl
 import pytest
 
-from tables.examples import analysis, four_digits, write_checkpoint_scores, write_cross_samples, write_rollouts
+from tables.examples import analysis, four_digits, write_checkpoint_scores, write_rollouts
 from tokenshift.artifacts import read_parquet
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CHECKPOINT_SCORES
-from tokenshift.tables import cross_sampling, evolution, training
+from tokenshift.tables import evolution, training
 
 SETTINGS = analysis()
-INF = math.inf
-FORWARD = {INF: (0.2, 0, 0), 0.3: (0.4, 4, 1), 0.1: (0.6, 8, 2), -INF: (0.7, 20, 5)}
-RANDOM = {INF: (0.2, 0, 0), 0.3: (0.2, 4, 0), 0.1: (0.3, 8, 1), -INF: (0.7, 20, 5)}
 
 
 def value(table: pl.DataFrame, **keys) -> float:
@@ -33,54 +28,6 @@ def test_evolution(tmp_path):
         assert row["estimate"] == pytest.approx(four_digits(exact))
         assert row["ci_low"] <= row["estimate"] <= row["ci_high"]
         assert (row["n_problems"], row["n_tokens"]) == (6, 120)
-
-
-def test_cross_sampling(tmp_path):
-    paths = [write_cross_samples(tmp_path, FORWARD), write_cross_samples(tmp_path, RANDOM, run="forward-random")]
-    table = cross_sampling.table(paths, SETTINGS)
-    assert table.columns[:7] == ["pair", "set", "direction", "criterion", "budget", "threshold", "quantity"]
-    js = table.filter(criterion="js")
-    assert js.select("budget", "threshold").unique(maintain_order=True).rows() == list(enumerate([INF, 0.3, 0.1, -INF]))
-    for threshold, (accuracy, switched, replaced) in FORWARD.items():
-        at = js.filter(threshold=threshold)
-        expected = {
-            "accuracy": accuracy + 0.05,
-            "switched_share": switched / 20,
-            "effective_share": replaced / 20,
-            "effective_count": replaced,
-            "length": 20,
-            "accuracy_minus_primary": accuracy - 0.2,
-            "recovered_gain": (accuracy - 0.2) / 0.5,
-            "accuracy_minus_random": accuracy - RANDOM[threshold][0],
-        }
-        assert {quantity: value(at, quantity=quantity) for quantity in expected} == pytest.approx(expected)
-        assert set(at["n_tokens"]) == {6 * 10 * 20}
-    assert "accuracy_minus_random" not in table.filter(criterion="random")["quantity"].unique()
-
-
-def test_the_primarys_gain_is_nothing_and_the_interventions_all_of_it_in_every_resample(tmp_path):
-    table = cross_sampling.table([write_cross_samples(tmp_path, FORWARD)], SETTINGS).filter(quantity="recovered_gain")
-    assert table.row(0)[-5:-2] == pytest.approx((0, 0, 0))
-    assert table.row(-1)[-5:-2] == pytest.approx((1, 1, 1))
-
-
-def test_no_gap_leaves_the_recovered_gain_undefined(tmp_path):
-    flat = {INF: (0.5, 0, 0), 0.1: (0.6, 8, 2), -INF: (0.5, 20, 5)}
-    table = cross_sampling.table([write_cross_samples(tmp_path, flat)], SETTINGS)
-    assert table.filter(quantity="recovered_gain")["estimate"].is_null().all()
-
-
-def test_a_sweep_needs_both_ends(tmp_path):
-    path = write_cross_samples(tmp_path, {INF: (0.2, 0, 0), 0.1: (0.6, 8, 2)})
-    with pytest.raises(StudyError, match="thresholds inf and -inf"):
-        cross_sampling.table([path], SETTINGS)
-
-
-def test_a_random_control_of_other_thresholds_is_refused(tmp_path):
-    others = {INF: (0.2, 0, 0), 0.2: (0.2, 4, 0), -INF: (0.7, 20, 5)}
-    paths = [write_cross_samples(tmp_path, FORWARD), write_cross_samples(tmp_path, others, run="forward-random")]
-    with pytest.raises(StudyError, match="other thresholds"):
-        cross_sampling.table(paths, SETTINGS)
 
 
 GROUPS = {

@@ -31,6 +31,9 @@ KEYS = {
     "mass_reallocation": ["scores"],
     "evolution": ["checkpoint_scores"],
     "cross_sampling": ["cross_samples"],
+    "recovered_gain": ["cross_samples"],
+    "budget_frontier": ["cross_samples"],
+    "replacement_positions": ["cross_samples"],
     "training": ["rollouts"],
     "claims": ["scores", "cross_samples", "checkpoint_scores", "rollouts"],
 }
@@ -93,3 +96,13 @@ def test_bad_input_is_one_line(files, tmp_path):
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["cross_sampling", "recovered_gain", "budget_frontier", "replacement_positions"])
+def test_half_a_sweep_is_one_line_and_no_table(name, tmp_path):
+    half = write_cross_samples(tmp_path / "study", {float("inf"): (0.2, 0, 0), 0.1: (0.6, 8, 2)})
+    result = run(name, {"cross_samples": half}, tmp_path / "table.csv")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]

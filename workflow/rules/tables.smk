@@ -132,27 +132,32 @@ rule table_evolution:
         " --output {output} 2> >(tee {log} >&2)"
 
 
-rule table_cross_sampling:
-    input:
-        cross_samples=all_cross_samples(),
-    output:
-        f"{RESULTS}/tables/cross_sampling.csv",
-    log:
-        f"{RESULTS}/logs/tables/cross_sampling.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/tables/cross_sampling.tsv"
-    conda:
-        "../../envs/analysis.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=30,
-    params:
-        spec=spec("tables/cross_sampling.py", "analysis", analysis=section(STUDY.analysis)),
-    message:
-        "Table cross_sampling"
-    shell:
-        "python $SCRIPTS/tables/cross_sampling.py --spec {params.spec:q} --cross-samples {input.cross_samples}"
-        " --output {output} 2> >(tee {log} >&2)"
+for table in SWEEP_TABLES:
+
+    rule:
+        name:
+            f"table_{table}"
+        input:
+            cross_samples=all_cross_samples(),
+        output:
+            f"{RESULTS}/tables/{table}.csv",
+        log:
+            f"{RESULTS}/logs/tables/{table}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/tables/{table}.tsv"
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            mem_mb=4000,
+            runtime=30,
+        params:
+            table=table,
+            spec=spec(f"tables/{table}.py", "analysis", analysis=section(STUDY.analysis)),
+        message:
+            f"Table {table}"
+        shell:
+            "python $SCRIPTS/tables/{params.table}.py --spec {params.spec:q} --cross-samples {input.cross_samples}"
+            " --output {output} 2> >(tee {log} >&2)"
 
 
 rule table_training:

@@ -13,6 +13,13 @@ SCORE_TABLES = [
     "mass_reallocation",
 ]
 
+SWEEP_TABLES = [
+    "cross_sampling",
+    "recovered_gain",
+    "budget_frontier",
+    "replacement_positions",
+]
+
 
 def trajectory_responses(wildcards):
     """The file whose responses are scored: rollouts of the pair's tuned or base model, or a sweep's cross-samples."""
@@ -79,7 +86,7 @@ def table_names():
     names = [*SCORE_TABLES, "position_profile", "token_identity", "training"]
     names += ["truncation"] if STUDY.scoring.ablation else []
     names += ["evolution"] if all_checkpoint_scores() else []
-    names += ["cross_sampling"] if all_cross_samples() else []
+    names += SWEEP_TABLES if all_cross_samples() else []
     return [*names, "claims"]
 
 

@@ -96,8 +96,8 @@ CHECKPOINT_SCORES = pa.schema(
     ]
 )
 
-# threshold: of the switching rule; +inf switches nowhere ("none"), -inf everywhere ("all"). For the random control,
-# the threshold of the js run whose switched share it matches.
+# threshold: of the switching rule; +inf switches nowhere ("none"), -inf everywhere ("all"). For a random control,
+# the threshold of the js run that it matches.
 CROSS_SAMPLES = pa.schema(
     [
         ("threshold", pa.float64()),
@@ -105,5 +105,6 @@ CROSS_SAMPLES = pa.schema(
         ("switched", pa.list_(pa.bool_())),  # the rule fired: the token was drawn from the intervention
         ("replaced", pa.list_(pa.bool_())),  # ... and differs from what the primary would have drawn
         ("primary_token_ids", TOKENS),  # what the primary would have drawn at each position
+        ("near_ties", pa.int32()),  # decisions whose margin was below the decoder's tolerance
     ]
 )

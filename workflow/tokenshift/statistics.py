@@ -121,6 +121,16 @@ def ratio_of_sums(weights: np.ndarray, numerator: np.ndarray, denominator: np.nd
     return quotient(weights @ numerator, weights @ denominator)
 
 
+def pass_at(k: int, correct: np.ndarray, samples: int) -> np.ndarray:
+    """Unbiased estimate of pass@k, 1 - C(n - c, k) / C(n, k) of n samples with c correct (arXiv 2107.03374, eq. 1).
+
+    correct: any shape. k is at most `samples`.
+    """
+    wrong = samples - correct
+    # The quotient of binomials as a product: their own values overflow.
+    return 1 - np.prod([np.maximum(wrong - i, 0) / (samples - i) for i in range(k)], axis=0)
+
+
 def average(parts: Sequence[Resampled]) -> Resampled:
     """Mean of the same cells over `parts`, such as training seeds, resample by resample; token counts add up."""
     if len({part.problem_ids for part in parts}) > 1:

@@ -424,6 +424,12 @@ class Analysis(Section):
     identity_minimum: Positive = Field(20, description="Fewest occurrences of a listed token.")
     top_k: list[Positive] = Field([1, 2, 3, 5, 10], description="Sizes of the compared candidate sets.")
     quantiles: list[Probability] = Field([0.5, 0.75, 0.9, 0.95, 0.99], description="Quantiles of JS over training.")
+    budget_points: Positive = Field(
+        8, description="Budgets of replaced tokens, evenly spaced above 0, at which the optimal budget is computed."
+    )
+    budget_splits: Positive = Field(
+        4, description="Random halvings of the samples over which the optimal budget is cross-fitted."
+    )
     bootstrap: Bootstrap = Field(Bootstrap(), description="Intervals.")
     claims: Claims = Field(Claims(), description="Bounds of the claims.")
 

@@ -6,8 +6,8 @@ import polars as pl
 
 from tokenshift.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import Cell, measure
-from tokenshift.tables.cross_sampling import Sweep, sweep
 from tokenshift.tables.files import Files, scan, scan_scores
+from tokenshift.tables.sweep import Sweep, strictest_control, sweep
 
 
 class NotMeasured(Exception):
@@ -44,6 +44,10 @@ class Evidence:
         if (direction, criterion) not in self.sweeps:
             raise NotMeasured
         return self.sweeps[direction, criterion]
+
+    def random_control(self, direction: str) -> str:
+        """The strictest random control that the study made in that direction; the plain one where it made none."""
+        return strictest_control({criterion for of, criterion in self.sweeps if of == direction}) or "random"
 
 
 def gather(pair: str, control: str | None, problem_set: str, files: dict[str, Files], analysis: dict) -> Evidence:

@@ -1,0 +1,15 @@
+"""Tabulate what a budget of replaced tokens buys at best."""
+
+from tokenshift.artifacts import write_csv
+from tokenshift.command import run
+from tokenshift.tables.budget_frontier import table
+from tokenshift.tables.files import table_parser
+
+
+def main() -> None:
+    args = table_parser(__doc__, "cross_samples").parse_args()
+    write_csv(args.output, table(args.cross_samples, args.spec["analysis"]))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,15 @@
+"""Tabulate where along a response tokens are switched and replaced in cross-sampling."""
+
+from tokenshift.artifacts import write_csv
+from tokenshift.command import run
+from tokenshift.tables.files import table_parser
+from tokenshift.tables.replacement_positions import table
+
+
+def main() -> None:
+    args = table_parser(__doc__, "cross_samples").parse_args()
+    write_csv(args.output, table(args.cross_samples, args.spec["analysis"]))
+
+
+if __name__ == "__main__":
+    run(main)

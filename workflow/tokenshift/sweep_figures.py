@@ -1,0 +1,112 @@
+"""What the figures of cross-sampling share: how a switching rule looks, and curves over the effective share."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from tokenshift.figures import band, numbers
+
+POLICIES = {"forward": ("base", "tuned"), "reverse": ("tuned", "base")}  # primary and intervention
+DIRECTIONS = {
+    "forward": "forward: the base, with tokens of the tuned policy",
+    "reverse": "reverse: the tuned policy, with tokens of the base",
+}
+RULES = {
+    "js": "JS",
+    "js_nucleus": "JS of the nuclei",
+    "kl_primary_intervention": "KL(primary, intervention)",
+    "kl_intervention_primary": "KL(intervention, primary)",
+    "entropy_primary": "entropy of the primary",
+    "entropy_intervention": "entropy of the intervention",
+    "logp_difference": "difference of log-probability",
+}
+CONTROLS = {
+    "random": "random, as many switched",
+    "random_effective": "random, as many replaced",
+    "random_position": "random, as many switched along the response",
+    "random_effective_position": "random, as many replaced along the response",
+}
+CRITERIA = [*RULES, *CONTROLS]
+COMPARED = {"rules": "JS and the other rules", "controls": "JS and the random controls"}
+
+_COLOURS = sns.color_palette("colorblind")
+_LIGHTER = sns.color_palette("pastel")
+# One hue for each family of rules, its second member lighter; controls grey.
+_LOOKS = {
+    "js": (_COLOURS[0], "o"),
+    "js_nucleus": (_LIGHTER[0], "s"),
+    "kl_primary_intervention": (_COLOURS[1], "D"),
+    "kl_intervention_primary": (_LIGHTER[1], "d"),
+    "entropy_primary": (_COLOURS[2], "^"),
+    "entropy_intervention": (_LIGHTER[2], "v"),
+    "logp_difference": (_COLOURS[4], "P"),
+    "random": ("0.6", "o"),
+    "random_effective": ("0.45", "s"),
+    "random_position": ("0.6", "^"),
+    "random_effective_position": ("0.25", "D"),
+}
+
+
+def rule_line(criterion: str) -> dict[str, object]:
+    """Line of a rule, the same in every figure: js strong and on top, controls dashed, with open markers."""
+    colour, marker = _LOOKS[criterion]
+    line = {"color": colour, "marker": marker, "markersize": 3.2, "linewidth": 1.1, "zorder": 2.5}
+    if criterion in CONTROLS:
+        return line | {"linestyle": "--", "markerfacecolor": "white", "zorder": 2.2}
+    return line | {"linewidth": 1.8, "markersize": 4.2, "zorder": 3} if criterion == "js" else line
+
+
+def rule_handles(criteria: Iterable[str]) -> list[Line2D]:
+    """Legend entries of the rules among `criteria`, in the order of CRITERIA."""
+    drawn = set(criteria)
+    labels = RULES | CONTROLS
+    return [
+        Line2D([], [], label=labels[criterion], **rule_line(criterion)) for criterion in CRITERIA if criterion in drawn
+    ]
+
+
+def by_comparison(drawn: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `drawn`, for two rows of panels: `compared` is rules or controls, and js is in both.
+
+    One of the two where the other would show js alone.
+    """
+    parts = {"rules": list(RULES), "controls": ["js", *CONTROLS]}
+    others = {name for name, criteria in parts.items() if set(drawn["criterion"]) & (set(criteria) - {"js"})}
+    shown = [name for name in parts if name in (others or {"rules"})]
+    return pl.concat(
+        drawn.filter(pl.col("criterion").is_in(parts[name])).with_columns(compared=pl.lit(name)) for name in shown
+    )
+
+
+def curve(rows: pl.DataFrame, quantity: str) -> pl.DataFrame:
+    """The rows of a quantity with the effective share in percent, x, and its interval, x_low to x_high, sorted by x."""
+    share = rows.filter(quantity="effective_share").select(
+        "budget", x=100 * pl.col("estimate"), x_low=100 * pl.col("ci_low"), x_high=100 * pl.col("ci_high")
+    )
+    return rows.filter(quantity=quantity).join(share, on="budget").sort("x", "budget")
+
+
+def draw_curve(axes: Axes, points: pl.DataFrame, criterion: str, bands: bool) -> None:
+    """A rule's curve with both intervals of each point; as a band too where `bands` says so, and for js."""
+    line = rule_line(criterion)
+    x, y, low, high = (numbers(points, column) for column in ("x", "estimate", "ci_low", "ci_high"))
+    bars = {"color": line["color"], "linewidth": 0.7, "alpha": 0.55, "zorder": line["zorder"] - 0.5}
+    axes.hlines(y, numbers(points, "x_low"), numbers(points, "x_high"), **bars)
+    axes.vlines(x, low, high, **bars)
+    if bands or criterion == "js":
+        band(axes, x, points, line.pop("color"), **line)
+    else:
+        axes.plot(x, y, **line)
+
+
+def draw_curves(axes: Axes, rows: pl.DataFrame, quantity: str) -> None:
+    """The curve of every rule in `rows`; where there are more than two, only js has a band."""
+    sweeps = rows.partition_by("criterion", maintain_order=True)
+    for sweep in sweeps:
+        points = curve(sweep, quantity)
+        if np.isfinite(numbers(points, "estimate")).any():
+            draw_curve(axes, points, sweep["criterion"][0], bands=len(sweeps) <= 2)
