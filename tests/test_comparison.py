@@ -8,8 +8,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import rel_entr
 from scipy.stats import rankdata
 
+from naive_sampling import in_nucleus
 from tokenshift.comparison import Settings, compare, compare_nuclei, most_probable
-from tokenshift.sampling import in_nucleus
 
 
 def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.Tensor:
