@@ -34,6 +34,7 @@ def test_where_arithmetic_binds_drafting_does_not_pay():
 def test_bounds():
     assert chosen(0.001, 1.0, 1.0, 0.0, longest=5) == 5
     assert DraftLengths(7, 32, False).choose(np.array([0.5])) == 7
+    assert DraftLengths(7, 4, False).choose(np.array([0.5])) == 4
     assert DraftLengths(None, 0, False).choose(np.array([0.5])) == 1
 
 

@@ -86,7 +86,7 @@ class CachedPolicy:
         self.model, self.vocabulary_size, self.sequences = model, vocabulary_size, sequences
         rows, longest = sequences.tokens.shape
         require_plain_cache(model, longest)
-        self.cache = RowCache(rows)
+        self.cache = RowCache(rows, longest)
         self.cached = np.zeros(rows, dtype=np.int64)  # tokens of each row whose keys and values are held
         self.forwards = self.prefills = 0
         sequences.policies.append(self)

@@ -19,11 +19,17 @@ MASKED_ATTENTION = ("sdpa", "eager")  # implementations that take a mask per que
 LENGTH_DEPENDENT_ROPE = {"dynamic": "max_position_embeddings", "longrope": "original_max_position_embeddings"}
 
 
+def slots_for(longest: int) -> int:
+    """Slots that a row of `longest` tokens takes, with those that nothing uses."""
+    return -(-longest // STEP) * STEP + STEP
+
+
 class Slots:
     """Where one forward pass writes and reads, shared by all layers."""
 
-    def __init__(self, rows: int):
-        self.total_rows, self.capacity = rows, STEP
+    def __init__(self, rows: int, longest: int):
+        self.total_rows, self.limit = rows, slots_for(longest)
+        self.capacity = min(2 * STEP, self.limit)
         self.rows = self.places = torch.empty(0)  # (B,) rows of the batch; (B, Q) slots that its tokens are written to
         self.leading = True  # whether the batch is rows 0 to B - 1
         self.extent = 0  # slots read
@@ -85,8 +91,8 @@ def _grown(held: Tensor, capacity: int) -> Tensor:
 class RowCache(Cache):
     """The cache of one model for a number of rows, as transformers' models use it."""
 
-    def __init__(self, rows: int):
-        self.slots = Slots(rows)
+    def __init__(self, rows: int, longest: int):
+        self.slots = Slots(rows, longest)
         super().__init__(layer_class_to_replicate=partial(RowLayer, self.slots))
 
     def select(self, rows: Tensor, leading: bool, positions: Tensor, real: Tensor, longest: int) -> Tensor:
@@ -96,9 +102,9 @@ class RowCache(Cache):
         rows are 0 to B - 1, which are read without a copy; `longest` is one more than the largest position.
         """
         slots = self.slots
-        extent = -(-longest // STEP) * STEP
+        extent = slots_for(longest) - STEP
         if extent >= slots.capacity:
-            slots.capacity = max(extent, slots.capacity * 5 // 4 // STEP * STEP) + STEP
+            slots.capacity = min(slots.limit, max(extent, slots.capacity * 5 // 4 // STEP * STEP) + STEP)
         slots.rows, slots.leading, slots.extent = rows, leading, extent
         slots.places = positions.where(real, slots.capacity - 1)
         return positions[:, None, :, None] >= torch.arange(extent, device=positions.device)

@@ -28,6 +28,7 @@ from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence, T
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
 from tokenshift.errors import StudyError
 from tokenshift.generation import Policy, draw_tokens
+from tokenshift.kv_cache import slots_for
 from tokenshift.progress import progress
 from tokenshift.sampling import Sampling
 
@@ -143,7 +144,7 @@ class _Decoder:
         positions = sampling.max_new_tokens
         self.thresholds = np.stack([criterion.thresholds(one, positions, vocabulary_size) for one in thresholds])
         longest = max(map(len, prompts)) + positions
-        bytes_per_row = longest * sum(bytes_per_token(policy.model) for policy in (primary, intervention))
+        bytes_per_row = slots_for(longest) * sum(bytes_per_token(policy.model) for policy in (primary, intervention))
         rows = rows_within(resources.memory_mb, bytes_per_row, min(resources.batch_size, len(prompts)))
         self.sequences = Sequences(rows, longest)
         self.primary, self.intervention = (
@@ -177,10 +178,15 @@ class _Decoder:
         self._refill([row for row in active[self.over[active]] if self._finish(row)])
 
     def _draft(self, active: np.ndarray, length: int) -> list[tuple[np.ndarray, np.ndarray, Distribution]]:
-        """Extend rows by at most `length` tokens of the primary; each step's rows, positions and distributions."""
+        """Extend rows by at most `length` tokens of the primary.
+
+        Each step's rows, positions and distributions, where the rule waits for the intervention's.
+        """
         steps = []
         going = active[self.known[active] == self.committed[active]]
-        while len(going) and len(steps) < length:
+        for _ in range(length):
+            if len(going) == 0:
+                break
             start = time.perf_counter()
             at = self.known[going]
             distribution = Distribution(self._primary_logits(active, going), self.sampling)
@@ -195,7 +201,8 @@ class _Decoder:
                 fires = self.criterion.fires(self.trace.scores[going, at], self.thresholds[self.level[going], at])
                 self._count(self.level[going], 1, self.level[going[fires]])
                 stays |= fires
-            steps.append((going, at, distribution))
+            else:
+                steps.append((going, at, distribution))
             self.drafts.observe_step(len(active), time.perf_counter() - start)
             going = going[~stays]
         return steps

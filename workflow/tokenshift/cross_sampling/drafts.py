@@ -24,8 +24,9 @@ class DraftLengths:
     """Chooses draft lengths, at most `longest`; with `fixed`, always that one."""
 
     def __init__(self, fixed: int | None, longest: int, primary_alone: bool):
-        self.fixed, self.primary_alone = fixed, primary_alone
-        self.lengths = np.arange(1, max(1, min(LONGEST, longest)) + 1)
+        longest = max(1, longest)
+        self.fixed, self.primary_alone = fixed and min(fixed, longest), primary_alone
+        self.lengths = np.arange(1, min(LONGEST, longest) + 1)
         # Costs depend on the number of rows: one set of measurements for each of its powers of two.
         self.steps: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
         self.verifications: dict[int, deque[tuple[int, float]]] = defaultdict(lambda: deque(maxlen=RECENT))
