@@ -8,10 +8,10 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import rel_entr
 from scipy.stats import rankdata
 
+from naive_sampling import in_nucleus
 from tokenshift.comparison import NextToken, Settings, Truncation, compare, compare_nuclei, shared_candidates
-from tokenshift.reduction import in_order, most_probable
 from tokenshift.divergence import js
-from tokenshift.sampling import in_nucleus
+from tokenshift.reduction import most_probable
 
 
 def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.Tensor:
@@ -28,7 +28,7 @@ def nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float, candidates: int) -> d
     pair = {}
     for name, own in (("base", p), ("tuned", q)):
         logits = own.log()
-        ids = in_order(*most_probable(logits, candidates))
+        _, ids = most_probable(logits, candidates)
         pair[name] = NextToken(logits, torch.zeros_like(logits[:, :1]), torch.zeros_like(logits[:, :1]), ids, 1.0)
     return compare_nuclei(pair, top_p, js(p.log(), q.log()))
 
@@ -69,14 +69,12 @@ def test_ties_belong_to_the_nucleus_in_the_order_of_their_ids():
 
 @given(hnp.arrays(np.float64, st.integers(1, 400), elements=st.integers(-8, 8)), st.integers(1, 20))
 @settings(deadline=None)
-def test_most_probable_in_order_is_a_stable_sort(values, k):
+def test_most_probable_is_a_stable_sort(values, k):
     found, ids = most_probable(torch.from_numpy(values)[None], k)
     order = np.argsort(-values, kind="stable")[:k]
-    assert found[0].tolist() == values[order].tolist()
-    sorted_ids = in_order(found, ids)[0].numpy()
-    assert values[sorted_ids].tolist() == values[order].tolist()
+    assert found[0].tolist() == values[order].tolist() == values[ids[0].numpy()].tolist()
     distinct = values[order] > np.sort(values)[::-1][: k + 1][-1]  # above the cut, ties are in the order of ids
-    assert sorted_ids[distinct].tolist() == order[distinct].tolist()
+    assert ids[0].numpy()[distinct].tolist() == order[distinct].tolist()
 
 
 @given(st.permutations(range(9)), st.permutations(range(9)), st.integers(1, 9))

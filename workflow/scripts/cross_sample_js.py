@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tokenshift.artifacts import scan_parquet
 from tokenshift.command import run
-from tokenshift.cross_sampling import ALL, NONE, js_above, sweep_thresholds
+from tokenshift.cross_sampling import ALL, NONE, named, sweep_thresholds
 from tokenshift.schemas import SCORES
 from tokenshift.sweeps import run_sweep, sweep_parser
 
@@ -18,7 +18,7 @@ def main() -> None:
         js_values = scan_parquet(args.scores, SCORES).select("js").collect()["js"].to_numpy()
         thresholds = sweep_thresholds(js_values, args.spec["quantiles"])
     ordered = [NONE, *sorted(thresholds, reverse=True), ALL]
-    run_sweep(args, {threshold: js_above(threshold) for threshold in ordered})
+    run_sweep(args, named("js"), {threshold: threshold for threshold in ordered})
 
 
 if __name__ == "__main__":

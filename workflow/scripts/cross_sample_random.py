@@ -6,7 +6,7 @@ import polars as pl
 
 from tokenshift.artifacts import scan_parquet
 from tokenshift.command import run
-from tokenshift.cross_sampling import at_random
+from tokenshift.cross_sampling import named
 from tokenshift.schemas import CROSS_SAMPLES
 from tokenshift.sweeps import run_sweep, sweep_parser
 
@@ -17,7 +17,7 @@ def main() -> None:
     args = parser.parse_args()
     matched = scan_parquet(args.matched, CROSS_SAMPLES).select("threshold", "switched").collect()
     shares = matched.explode("switched").group_by("threshold", maintain_order=True).agg(pl.col("switched").mean())
-    run_sweep(args, {threshold: at_random(share) for threshold, share in shares.iter_rows()})
+    run_sweep(args, named("random"), dict(shares.iter_rows()))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tokenshift.divergence import js_of
-from tokenshift.reduction import in_order, most_probable, reduce_vocabulary
+from tokenshift.reduction import most_probable, reduce_vocabulary
 
 CANDIDATES = 32  # most probable tokens looked at first; positions with a larger nucleus are looked at again with more
 
@@ -62,6 +62,15 @@ class NextToken:
     ids: Tensor
     temperature: float
 
+    @classmethod
+    def of(cls, logits: Tensor, temperature: float) -> "NextToken":
+        """Of `logits` (N, V), with CANDIDATES candidates."""
+        _, ids = most_probable(logits, CANDIDATES)
+        precise = logits if logits.dtype == torch.float64 else logits.float()
+        largest = precise.amax(-1, keepdim=True)
+        log_total = ((precise - largest) / temperature).logsumexp(-1, keepdim=True)
+        return cls(logits, largest, log_total, ids, temperature)
+
     def logp(self, tokens: Tensor) -> Tensor:
         """Log-probabilities of `tokens` (N, M): (N, M)."""
         shifted = self.logits.gather(-1, tokens).to(self.largest.dtype) - self.largest
@@ -79,7 +88,7 @@ class NextToken:
     def rows(self, index: Tensor, candidates: int) -> "NextToken":
         """That of some positions, with another number of candidates."""
         logits = self.logits[index]
-        ids = in_order(*most_probable(logits, candidates))
+        _, ids = most_probable(logits, candidates)
         return NextToken(logits, self.largest[index], self.log_total[index], ids, self.temperature)
 
 

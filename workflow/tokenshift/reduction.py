@@ -43,10 +43,10 @@ def _reduce_tile(
     shifted, p, scratch = _blocks(logits_base)
     columns = {}
     for policy, logits, own in (("base", logits_base, shifted[0]), ("tuned", logits_tuned, shifted[1])):
-        values, ids = most_probable(logits, candidates)
-        largest = values[:, :1].to(own.dtype)
-        own.copy_(logits).sub_(largest)
-        columns |= {f"values_{policy}": values, f"ids_{policy}": ids, f"largest_{policy}": largest}
+        values, ids = largest(logits, candidates)
+        top = values[:, :1].to(own.dtype)
+        own.copy_(logits).sub_(top)
+        columns |= {f"values_{policy}": values, f"ids_{policy}": ids, f"largest_{policy}": top}
     torch.sub(shifted[0], shifted[1], out=shifted[2])
     log_totals = _normalise(torch.exp(shifted[:2], out=p))
     columns |= _entropies_and_kl(shifted, p, log_totals)
@@ -123,7 +123,13 @@ def _expected(p: Tensor, values: Tensor) -> Tensor:
 
 
 def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The `k` largest of `values` (N, V), or all V if fewer, in descending order, and their ids: (N, k) each.
+    """The `k` largest of `values` (N, V), or all V if fewer, in descending order, and their ids, ties by id."""
+    found, ids = largest(values, k)
+    return found, in_order(found, ids)
+
+
+def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `most_probable`, ties in any order.
 
     Only the k blocks with the largest maxima can hold them, so only those are searched.
     """

@@ -1,4 +1,4 @@
-"""A cross-sampling sweep from the command line: one rule per threshold, all with the same random numbers."""
+"""A cross-sampling sweep from the command line: all thresholds of one criterion, with the same random numbers."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from tokenshift.artifacts import read_parquet, write_parquet
-from tokenshift.cross_sampling import Rule, cross_sample
+from tokenshift.cross_sampling import Criterion, Resources, Threshold, cross_sample
 from tokenshift.models import load_tokenizer
 from tokenshift.noise import uniforms
 from tokenshift.policies import load_pair
@@ -18,6 +18,10 @@ from tokenshift.sampling import Sampling
 from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
 from tokenshift.shards import add_shard_argument, shard
 from tokenshift.verification import Grader
+
+MEMORY_MB = 8000  # for keys and values of both models
+DRAFT = 4  # fixed, so that the same inputs give the same bytes
+NEAR_TIE = 1e-5
 
 
 def sweep_parser(description: str, spec: str) -> argparse.ArgumentParser:
@@ -33,8 +37,8 @@ def sweep_parser(description: str, spec: str) -> argparse.ArgumentParser:
     return parser
 
 
-def run_sweep(args: argparse.Namespace, rules: dict[float, Rule]) -> None:
-    """Cross-sample with the rule of each threshold and write schemas.CROSS_SAMPLES to args.output, by problem."""
+def run_sweep(args: argparse.Namespace, criterion: Criterion, thresholds: dict[float, Threshold]) -> None:
+    """Cross-sample at `thresholds`, by the name each has in the file; writes schemas.CROSS_SAMPLES to args.output."""
     spec, evaluation = args.spec, args.spec["evaluation"]
     torch.set_num_threads(args.threads)
     sampling = Sampling(evaluation["temperature"], evaluation["top_p"], evaluation["max_new_tokens"])
@@ -48,20 +52,22 @@ def run_sweep(args: argparse.Namespace, rules: dict[float, Rule]) -> None:
         uniforms(spec["seed"], purpose, asked.problem_ids, asked.samples, sampling.max_new_tokens)
         for purpose in ("token", "coin")
     )
+    resources = Resources(evaluation["batch_size"], MEMORY_MB, DRAFT, NEAR_TIE)
+    sweep, _ = cross_sample(
+        primary,
+        intervention,
+        asked.prompts,
+        noise,
+        coins,
+        criterion,
+        list(thresholds.values()),
+        sampling,
+        resources,
+        name=f"{criterion.name}, {len(thresholds)} thresholds",
+    )
     parts = []
     with Grader() as grader:
-        for threshold, rule in rules.items():
-            decoded = cross_sample(
-                primary,
-                intervention,
-                asked.prompts,
-                noise,
-                coins,
-                rule,
-                sampling,
-                evaluation["batch_size"],
-                name=f"threshold {threshold:.3g}",
-            )
+        for threshold, decoded in zip(thresholds, sweep, strict=True):
             responses = [sample.response for sample in decoded]
             parts.append(
                 pa.table(
@@ -71,9 +77,10 @@ def run_sweep(args: argparse.Namespace, rules: dict[float, Rule]) -> None:
                         "switched": [sample.switched for sample in decoded],
                         "replaced": [sample.replaced for sample in decoded],
                         "primary_token_ids": [sample.primary_tokens for sample in decoded],
+                        "near_ties": [sample.near_ties for sample in decoded],
                     }
                 )
             )
-    by_threshold = np.arange(len(rules) * len(asked.prompts)).reshape(len(rules), -1)
+    by_threshold = np.arange(len(thresholds) * len(asked.prompts)).reshape(len(thresholds), -1)
     table = pa.concat_tables(parts, promote_options="permissive").take(by_threshold.T.ravel())
     write_parquet(args.output, table, CROSS_SAMPLES, spec, ("torch", "transformers", "math-verify"))

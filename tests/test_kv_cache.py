@@ -1,0 +1,85 @@
+"""Models whose caches hold more, or less, than keys and values of all tokens are refused by name."""
+
+import numpy as np
+import pytest
+import transformers
+
+from tiny_models import VOCABULARY, tiny_policy
+from tokenshift.cached_policy import bytes_per_token
+from tokenshift.errors import StudyError
+from tokenshift.generation import Policy, generate
+from tokenshift.kv_cache import require_plain_cache
+from tokenshift.sampling import Sampling
+
+SIZES = {"vocab_size": VOCABULARY + 2, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def model(architecture: str, **kwargs) -> transformers.PreTrainedModel:
+    config = getattr(transformers, f"{architecture}Config")(**{**SIZES, **kwargs})
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
+def llama(**kwargs) -> transformers.PreTrainedModel:
+    return model("Llama", intermediate_size=32, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("make", "longest", "reason"),
+    [
+        (lambda: model("Mistral", intermediate_size=32, num_key_value_heads=1, sliding_window=8), 9, "window of 8"),
+        (lambda: model("Bloom"), 4, "no position for each token"),
+        (lambda: model("Falcon", alibi=True), 4, "no position for each token"),
+        (lambda: model("Mamba", state_size=4), 4, "no position for each token"),
+        (
+            lambda: model("Qwen3Next", intermediate_size=32, num_experts=2, num_experts_per_tok=1, head_dim=8),
+            4,
+            "LinearAttention",
+        ),
+        (
+            lambda: llama(rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}),
+            5000,
+            "beyond 2048 tokens its rotary embedding",
+        ),
+    ],
+)
+def test_refused(make, longest, reason):
+    refused = make()
+    with pytest.raises(StudyError, match=f"{type(refused).__name__} .*cannot be decoded in rows .*{reason}"):
+        require_plain_cache(refused, longest)
+
+
+def test_attention_without_a_mask_per_query_is_refused():
+    other = llama()
+    other.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(StudyError, match="attention 'flash_attention_2' takes no mask per query"):
+        require_plain_cache(other, 4)
+
+
+def test_accepted():
+    require_plain_cache(llama(), 10**6)
+    require_plain_cache(model("Mistral", intermediate_size=32, num_key_value_heads=1, sliding_window=8), 8)
+
+
+def test_a_model_whose_cached_logits_differ_is_refused():
+    """A decoder that looks ahead has other logits when the tokens to come are not there yet."""
+    policy = tiny_policy(0)
+    policy.model.get_input_embeddings().register_forward_hook(
+        lambda module, args, output: output + output.mean(1, True)
+    )
+    with pytest.raises(StudyError, match=r"Qwen2ForCausalLM .*with a cache its logits differ by"):
+        bytes_per_token(policy.model)
+
+
+def test_bytes_per_token():
+    assert bytes_per_token(tiny_policy(0).model) == 2 * 2 * 2 * 8 * 8  # layers, keys and values, heads, size, float64
+
+
+def test_attention_implementations_agree_while_the_cache_grows():
+    policy = tiny_policy(0)
+    noise = np.random.default_rng(0).random((5, 100))
+    responses = []
+    for implementation in ("eager", "sdpa"):
+        policy.model.set_attn_implementation(implementation)
+        endless = Policy(policy.model, (), policy.vocabulary_size)
+        responses.append(generate(endless, [[3, 4, 5]] * 5, noise, Sampling(1.0, 0.9, 100), batch_size=2))
+    assert responses[0] == responses[1]

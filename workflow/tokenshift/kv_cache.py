@@ -1,0 +1,147 @@
+"""Keys and values of many rows that advance independently: the token at position t of a row lies in slot t of it.
+
+A query at position t attends to slots 0 to t of its own row alone. Rolling a row back is therefore a change of its
+length: what lies in later slots is stale, never attended to, and overwritten when the row comes there again.
+"""
+
+import inspect
+from functools import partial
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
+
+from tokenshift.errors import StudyError
+
+STEP = 64  # slots: keys and values are read, and grow, in multiples of this
+MASKED_ATTENTION = ("sdpa", "eager")  # implementations that take a mask per query
+LENGTH_DEPENDENT_ROPE = {"dynamic": "max_position_embeddings", "longrope": "original_max_position_embeddings"}
+
+
+def slots_for(longest: int) -> int:
+    """Slots that a row of `longest` tokens takes, with those that nothing uses."""
+    return -(-longest // STEP) * STEP + STEP
+
+
+class Slots:
+    """Where one forward pass writes and reads, shared by all layers."""
+
+    def __init__(self, rows: int, longest: int):
+        self.total_rows, self.limit = rows, slots_for(longest)
+        self.capacity = min(2 * STEP, self.limit)
+        self.rows = self.places = torch.empty(0)  # (B,) rows of the batch; (B, Q) slots that its tokens are written to
+        self.leading = True  # whether the batch is rows 0 to B - 1
+        self.extent = 0  # slots read
+
+
+class RowLayer(CacheLayerMixin):
+    """Keys and values of one layer: two tensors (rows, heads, capacity, dim)."""
+
+    is_sliding = False
+
+    def __init__(self, slots: Slots):
+        super().__init__()
+        self.slots = slots
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Allocate for states of this shape."""
+        rows, capacity = self.slots.total_rows, self.slots.capacity
+        self.keys, self.values = (
+            states.new_zeros(rows, states.shape[1], capacity, states.shape[3]) for states in (key_states, value_states)
+        )
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        """Write the states (B, heads, Q, dim) of the batch; all that it may attend to, (B, heads, extent, dim)."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        if self.keys.shape[2] < self.slots.capacity:
+            self.keys, self.values = (_grown(old, self.slots.capacity) for old in (self.keys, self.values))
+        rows, places = (index.to(key_states.device) for index in (self.slots.rows, self.slots.places))
+        for held, states in ((self.keys, key_states), (self.values, value_states)):
+            held[rows[:, None], :, places] = states.transpose(1, 2)
+        read = slice(len(rows)) if self.slots.leading else rows
+        return self.keys[read, :, : self.slots.extent], self.values[read, :, : self.slots.extent]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` slots of one row to another."""
+        for held in (self.keys, self.values):
+            held[target, :, :length] = held[source, :, :length]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Slots that a mask covers, and the first of them."""
+        return self.slots.extent, 0
+
+    def get_seq_length(self) -> int:
+        """Slots read; positions are always given beside."""
+        return self.slots.extent
+
+    def get_max_length(self) -> int:
+        """-1: grows as needed."""
+        return -1
+
+
+def _grown(held: Tensor, capacity: int) -> Tensor:
+    larger = held.new_zeros(*held.shape[:2], capacity, held.shape[3])
+    larger[:, :, : held.shape[2]] = held
+    return larger
+
+
+class RowCache(Cache):
+    """The cache of one model for a number of rows, as transformers' models use it."""
+
+    def __init__(self, rows: int, longest: int):
+        self.slots = Slots(rows, longest)
+        super().__init__(layer_class_to_replicate=partial(RowLayer, self.slots))
+
+    def select(self, rows: Tensor, leading: bool, positions: Tensor, real: Tensor, longest: int) -> Tensor:
+        """Prepare a forward pass over tokens of `rows` (B,) at `positions` (B, Q); its mask (B, 1, Q, extent).
+
+        Padding, where `real` (B, Q) is false, is written to the last slot, which no token uses. `leading` says that the
+        rows are 0 to B - 1, which are read without a copy; `longest` is one more than the largest position.
+        """
+        slots = self.slots
+        extent = slots_for(longest) - STEP
+        if extent >= slots.capacity:
+            slots.capacity = min(slots.limit, max(extent, slots.capacity * 5 // 4 // STEP * STEP) + STEP)
+        slots.rows, slots.leading, slots.extent = rows, leading, extent
+        slots.places = positions.where(real, slots.capacity - 1)
+        return positions[:, None, :, None] >= torch.arange(extent, device=positions.device)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` slots of one row to another."""
+        for layer in self.layers:
+            layer.copy(source, target, length)
+
+    def bytes_per_slot(self) -> int:
+        """Memory of one slot of one row over all layers, known after a forward pass."""
+        held = [states for layer in self.layers for states in (layer.keys, layer.values)]
+        return sum(states.shape[1] * states.shape[3] * states.element_size() for states in held)
+
+
+def require_plain_cache(model: PreTrainedModel, longest: int) -> None:
+    """Raise StudyError, naming the model, unless keys and values are all it keeps of sequences of `longest` tokens."""
+    config = model.config.get_text_config(decoder=True)
+
+    def refuse(reason: str) -> None:
+        name = f"{type(model).__name__} {model.config.name_or_path}".strip()
+        raise StudyError(f"{name} cannot be decoded in rows that advance independently: {reason}")
+
+    arguments = inspect.signature(model.forward).parameters
+    if not {"past_key_values", "position_ids", "attention_mask"} <= set(arguments) or getattr(config, "alibi", False):
+        refuse("its forward pass takes no cache, or no position for each token")
+    if config._attn_implementation not in MASKED_ATTENTION:
+        refuse(f"attention '{config._attn_implementation}' takes no mask per query; load it with 'sdpa'")
+    for layer in DynamicCache(config=model.config).layers:
+        if isinstance(layer, DynamicSlidingWindowLayer):
+            if layer.sliding_window < longest:
+                refuse(f"its window of {layer.sliding_window} tokens is shorter than the run's {longest}")
+        elif type(layer) is not DynamicLayer:
+            refuse(f"a layer of kind {type(layer).__name__} keeps more than keys and values, or less")
+    rope = getattr(config, "rope_parameters", None) or {}
+    for parameters in rope.values() if all(isinstance(value, dict) for value in rope.values()) else [rope]:
+        limit = LENGTH_DEPENDENT_ROPE.get(parameters.get("rope_type"))
+        trained = parameters.get(limit, getattr(config, limit, longest)) if limit else longest
+        if trained < longest:
+            refuse(f"beyond {trained} tokens its rotary embedding depends on the longest row; the run has {longest}")
