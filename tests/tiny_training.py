@@ -17,6 +17,8 @@ OPTIMISATION = {
     "gradient_clip": 0.5,
     "zero_stage": 0,
     "precision": "float32",
+    "micro_batch_tokens": 10_000,
+    "gradient_checkpointing": False,
 }
 
 

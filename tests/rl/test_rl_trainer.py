@@ -14,15 +14,17 @@ from tokenshift.config.study import Rl
 from tokenshift.errors import StudyError
 from tokenshift.generation import Policy
 from tokenshift.pretraining import character_tokenizer
+from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Group, Rollouts
-from tokenshift.rl.trainer import Trainer, shaped_rewards, train
+from tokenshift.rl.trainer import Trainer, shaped_rewards
 from tokenshift.sampling import Sampling
 from tokenshift.training.batches import pad
 from tokenshift.training.engine import optimiser_step
+from tokenshift.training.run import Run
 from tokenshift.training.supervised import negative_log_likelihood
 from tokenshift.verification import Grader
 
-WEIGHT = {"alpha": 20.0, "strength": 1.0, "direction": "old_new"}
+WEIGHT = {"divergence": {"alpha": 20.0}}
 
 
 def settings(recipe: str, **overrides) -> dict:
@@ -65,10 +67,17 @@ def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
         logp, rows, tokens = distributions(of, prompt, response)
         return logp[rows, tokens]
 
+    def entropy(of, prompt, response):
+        everything = distributions(of, prompt, response)[0].detach()
+        return -(everything.exp() * everything).sum(-1)
+
     old = copy.deepcopy(model)
-    for start_ in range(0, len(groups), rl["mini_batch_prompts"]):
+    for start_ in list(range(0, len(groups), rl["mini_batch_prompts"])) * rl["epochs"]:
         losses = []
-        for group in groups[start_ : start_ + rl["mini_batch_prompts"]]:
+        mini_batch = groups[start_ : start_ + rl["mini_batch_prompts"]]
+        all_entropies = [entropy(old, group.prompt, response) for group in mini_batch for response in group.responses]
+        threshold = torch.quantile(torch.cat(all_entropies), 0.7)
+        for group in mini_batch:
             rewards = []
             for response, correct in zip(group.responses, group.correct, strict=True):
                 reward = rl["reward_correct"] if correct else rl["reward_wrong"]
@@ -81,10 +90,17 @@ def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
                 logp = taken(model, group.prompt, response)
                 old_logp = taken(old, group.prompt, response).detach()
                 ratio = (logp - old_logp).exp()
-                advantage = (reward - mean) / (std + 1e-6) * torch.ones(len(response))
-                if rl["weight"]:
+                advantage = (reward - mean) * torch.ones(len(response))
+                if rl["scale_advantages"]:
+                    advantage = advantage / (std + 1e-6)
+                weight = rl["weight"] or {"divergence": None, "sibling": None, "top_entropy": None}
+                if weight["divergence"]:
                     kl = ratio.detach() - 1 - ratio.detach().log()
                     advantage = advantage * (1 + 1.0 * (1 / (1 + (-20.0 * kl).exp()) - 0.5))
+                if weight["sibling"]:
+                    advantage = advantage * (1 + 0.2 * (1 - old_logp.exp()))
+                if weight["top_entropy"]:
+                    advantage = advantage * (entropy(old, group.prompt, response) >= threshold)
                 clipped = ratio.clamp(1 - rl["clip_low"], 1 + rl["clip_high"])
                 loss = torch.maximum(-advantage * ratio, -advantage * clipped)
                 if rl["dual_clip"]:
@@ -96,6 +112,8 @@ def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
         whole = torch.cat(losses).mean()
         if rl["aggregation"] == "sequence_mean":
             whole = torch.stack([loss.mean() for loss in losses]).mean()
+        if rl["aggregation"] == "fixed_length":
+            whole = torch.cat(losses).sum() / (len(losses) * rl["max_new_tokens"])
         optimiser.zero_grad()
         whole.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), rl["gradient_clip"])
@@ -114,6 +132,9 @@ def trainer(rl: dict) -> Trainer:
     [
         ("dapo", {"weight": WEIGHT, "zero_stage": 2}),
         ("grpo", {"kl_coefficient": 0.1, "aggregation": "sequence_mean", "overlong": None, "temperature": 0.8}),
+        ("grpo", {"kl_coefficient": 0.1, "weight": WEIGHT, "gradient_checkpointing": True, "zero_stage": 1}),
+        ("dr_grpo", {"weight": {"sibling": {"c": 0.2}}, "epochs": 2}),
+        ("dapo", {"weight": {"top_entropy": {"share": 0.3}}, "zero_stage": 3, "gradient_checkpointing": True}),
     ],
 )
 def test_an_update_is_the_objective_written_out(recipe, overrides, micro_batch_size):
@@ -187,13 +208,17 @@ def rollouts_of(model, grader: Grader, rl: dict) -> Rollouts:
 
 
 def run(folder, guesser, rl: dict) -> list[dict]:
-    folder.mkdir()
     model = tiny_model(len(TOKENIZER))
     model.load_state_dict(guesser)
     initial = copy.deepcopy(model).eval() if rl["kl_coefficient"] > 0 else None
+    twin = copy.deepcopy(model)
     engine = start(model, **{key: rl[key] for key in OPTIMISATION})
-    with Grader() as grader:
-        train(Trainer(engine, initial, rl), rollouts_of(engine.module, grader, rl), folder)
+    with (
+        Grader() as grader,
+        Run(folder.with_suffix(".state"), {"rl": rl}, engine, TOKENIZER, "card", rl["save_every"]) as training,
+    ):
+        train(Trainer(engine, initial, rl), rollouts_of(twin, grader, rl), None, training)
+        training.publish(folder)
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -225,6 +250,7 @@ def test_training_raises_the_reward(tmp_path, guesser, recipe, zero_stage):
     assert rows[-1]["accuracy"] > rows[0]["accuracy"] + 0.2
     assert rows[0]["reward"] < rows[-1]["reward"]
     assert ("kl_base" in rows[0]) == (recipe == "grpo")
+    assert all(math.isfinite(value) for row in rows for value in row.values())
 
 
 def test_a_run_repeats_to_the_byte_and_its_micro_batches_do_not_matter(tmp_path, guesser):

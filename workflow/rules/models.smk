@@ -2,6 +2,14 @@
 
 PREFLIGHT = ancient(f"{RESULTS}/preflight.done")
 
+# One process for each GPU; DeepSpeed's launcher ends all of them when one fails, and passes signals on.
+LAUNCH = f"deepspeed --num_gpus {STUDY.compute.gpus}" if STUDY.compute.gpus > 1 else "python"
+
+
+def heldout_problems(rl):
+    """The problem set that a training run is evaluated on while it runs; none without `evaluation`."""
+    return [] if rl.evaluation is None else f"{RESULTS}/problems/{rl.evaluation.problems}.parquet"
+
 
 rule fetch_model:
     output:
@@ -49,8 +57,8 @@ rule pretrain:
     message:
         "Pretraining {wildcards.model}"
     shell:
-        "python $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus} --threads {threads}"
-        " --output $(dirname {output}) 2> >(tee {log} >&2)"
+        "{LAUNCH} $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus} --threads {threads}"
+        " --state {RESULTS}/training_state/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule sft:
@@ -78,8 +86,9 @@ rule sft:
     message:
         "Fine-tuning {wildcards.model} on solutions"
     shell:
-        "python $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
-        " --threads {threads} --output $(dirname {output}) 2> >(tee {log} >&2)"
+        "{LAUNCH} $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
+        " --threads {threads} --state {RESULTS}/training_state/{wildcards.model} --output $(dirname {output})"
+        " 2> >(tee {log} >&2)"
 
 
 rule rl:
@@ -87,6 +96,7 @@ rule rl:
         preflight=PREFLIGHT,
         base=lambda w: manifest(STUDY.models[w.model].from_),
         problems=lambda w: f"{RESULTS}/problems/{STUDY.models[w.model].rl.problems}.parquet",
+        heldout=lambda w: heldout_problems(STUDY.models[w.model].rl),
     output:
         f"{RESULTS}/models/{{model}}/manifest.json",
     log:
@@ -107,8 +117,10 @@ rule rl:
     message:
         "Training {wildcards.model} with verifiable rewards"
     shell:
-        "python $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
-        " --threads {threads} --output $(dirname {output}) 2> >(tee {log} >&2)"
+        "{LAUNCH} $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
+        " --heldout {input.heldout:q}"
+        " --threads {threads} --state {RESULTS}/training_state/{wildcards.model} --output $(dirname {output})"
+        " 2> >(tee {log} >&2)"
 
 
 rule vocabulary:
