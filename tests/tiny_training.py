@@ -22,7 +22,7 @@ OPTIMISATION = {
 }
 
 
-def tiny_model(vocabulary_size: int = 13, seed: int = 0) -> Qwen2ForCausalLM:
+def tiny_model(vocabulary_size: int = 13, seed: int = 0, **other: int) -> Qwen2ForCausalLM:
     architecture = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -30,7 +30,7 @@ def tiny_model(vocabulary_size: int = 13, seed: int = 0) -> Qwen2ForCausalLM:
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "max_position_embeddings": 64,
-    }
+    } | other
     return build_model(architecture, vocabulary_size, PAD, EOS, seed)
 
 

@@ -19,6 +19,8 @@ from tokenshift.errors import StudyError
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
+LARGEST_BUCKET = 500_000_000  # elements that DeepSpeed's ZeRO sends at once
+
 MicroBatch = TypeVar("MicroBatch")
 
 
@@ -67,6 +69,7 @@ def initialise(
         betas=(0.9, settings["adam_beta2"]),
         weight_decay=settings["weight_decay"],
     )
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     engine, *_ = deepspeed.initialize(
         model=model,
         optimizer=optimiser,
@@ -77,7 +80,12 @@ def initialise(
             "gradient_accumulation_steps": 1,
             "gradient_clipping": settings["gradient_clip"],
             "bf16": {"enabled": settings["precision"] == "bfloat16"},
-            "zero_optimization": {"stage": settings["zero_stage"]},
+            "zero_optimization": {
+                "stage": settings["zero_stage"],
+                # Allocated in full at every step: no larger than there is to send.
+                "reduce_bucket_size": min(LARGEST_BUCKET, parameters),
+                "allgather_bucket_size": min(LARGEST_BUCKET, parameters),
+            },
             "zero_allow_untested_optimizer": True,
         },
     )
