@@ -31,6 +31,8 @@ from tokenshift.training.world import World
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
+LASTING = ("spec.json", "times.jsonl", "tensorboard")
+
 Position = dict[str, int]  # how far a run has come: the step, and whatever else finds its place in the data
 
 
@@ -148,8 +150,8 @@ class Run:
             with atomic_folder(output) as folder:
                 shutil.copytree(self.model_folder, folder, copy_function=_link_or_copy, dirs_exist_ok=True)
             (self.root / "state.json").unlink(missing_ok=True)
-            for done in [self.model_folder, *self.root.glob("step-*")]:
-                shutil.rmtree(done)
+            for done in [file for file in self.root.iterdir() if file.name not in LASTING]:
+                shutil.rmtree(done) if done.is_dir() else done.unlink()
         self.world.barrier()
 
     def __enter__(self) -> "Run":
