@@ -13,7 +13,14 @@ ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when the server imports deepspeed
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["deepspeed", "tokenshift.rl.loop", "transformers.models.qwen2.modeling_qwen2"])
+_CONTEXT.set_forkserver_preload(
+    [
+        "deepspeed",
+        "deepspeed.runtime.zero.muon.muon_optimizer",
+        "tokenshift.rl.loop",
+        "transformers.models.qwen2.modeling_qwen2",
+    ]
+)
 
 
 def _free_port() -> int:
