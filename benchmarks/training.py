@@ -1,4 +1,4 @@
-"""How fast RL training is: rollouts and updates together, in responses a second.
+r"""How fast RL training is: rollouts and updates together, in responses a second.
 
 Against TRL's GRPOTrainer on one model with random weights, the same prompts, group size, longest response and number of
 optimiser steps, in alternation; medians over steps, each round's first left out. Needs `trl`.
@@ -9,7 +9,8 @@ What one step of a larger model is made of, in random weights of its architectur
 counting 2 FLOPs a parameter and token for a forward pass and 4 for a backward pass:
 
     python benchmarks/training.py step --model smollm2-135m --threads 2
-    python benchmarks/training.py step --model 1.5b --device cuda --precision bfloat16 --peak-tflops 989
+    python benchmarks/training.py step --model 1.5b --device cuda --precision bfloat16 --peak-tflops 989 \
+        --micro-batch-tokens 16384
 """
 
 import argparse
@@ -73,6 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--responses", type=int, default=16, help="for each prompt")
     parser.add_argument("--mini-batches", type=int, default=4, help="optimiser steps for each rollout batch")
     parser.add_argument("--tokens", type=int, default=64, help="longest response")
+    parser.add_argument("--micro-batch-tokens", type=int, default=1024, help="less pads less, more suits a GPU")
     parser.add_argument("--model", choices=ARCHITECTURES, default="smollm2-135m")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32")
@@ -103,6 +105,7 @@ def settings(args: argparse.Namespace, steps: int) -> dict:
         responses_per_prompt=args.responses,
         mini_batch_prompts=args.prompts // args.mini_batches,
         micro_batch_size=args.prompts * args.responses // args.mini_batches,
+        micro_batch_tokens=args.micro_batch_tokens,
         generation_batch_size=args.prompts * args.responses,
         max_new_tokens=args.tokens,
         learning_rate=1e-6,

@@ -2,14 +2,6 @@
 
 PREFLIGHT = ancient(f"{RESULTS}/preflight.done")
 
-# One process for each GPU; DeepSpeed's launcher ends all of them when one fails, and passes signals on.
-LAUNCH = f"deepspeed --num_gpus {STUDY.compute.gpus}" if STUDY.compute.gpus > 1 else "python"
-
-
-def heldout_problems(rl):
-    """The problem set that a training run is evaluated on while it runs; none without `evaluation`."""
-    return [] if rl.evaluation is None else f"{RESULTS}/problems/{rl.evaluation.problems}.parquet"
-
 
 rule fetch_model:
     output:
@@ -57,8 +49,8 @@ rule pretrain:
     message:
         "Pretraining {wildcards.model}"
     shell:
-        "{LAUNCH} $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus} --threads {threads}"
-        " --state {RESULTS}/training_state/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
+        "$LAUNCH $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus}"
+        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule sft:
@@ -86,9 +78,8 @@ rule sft:
     message:
         "Fine-tuning {wildcards.model} on solutions"
     shell:
-        "{LAUNCH} $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
-        " --threads {threads} --state {RESULTS}/training_state/{wildcards.model} --output $(dirname {output})"
-        " 2> >(tee {log} >&2)"
+        "$LAUNCH $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
+        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule rl:
@@ -117,10 +108,9 @@ rule rl:
     message:
         "Training {wildcards.model} with verifiable rewards"
     shell:
-        "{LAUNCH} $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
+        "$LAUNCH $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
         " --heldout {input.heldout:q}"
-        " --threads {threads} --state {RESULTS}/training_state/{wildcards.model} --output $(dirname {output})"
-        " 2> >(tee {log} >&2)"
+        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule vocabulary:
