@@ -205,9 +205,9 @@ def trl_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int) -> li
 
 
 def against_trl(args: argparse.Namespace) -> None:
-    """Print responses a second of both, round by round in alternation, and the ratio of the medians."""
+    """Print responses a second of both, round by round in alternation, and the ratio within each round."""
     responses = args.prompts * args.responses
-    speeds: dict[str, list[float]] = {"tokenshift": [], "trl": []}
+    speeds: dict[str, list[float]] = {"tokenshift": [], "trl": []}  # by round
     for number in range(args.rounds):
         for name in speeds if number % 2 == 0 else reversed(speeds):
             model = build_model(Architecture().model_dump(), len(TOKENIZER), 0, 1, seed=0).to(args.device)
@@ -217,12 +217,11 @@ def against_trl(args: argparse.Namespace) -> None:
             else:
                 rows = our_rows(model, args, args.steps)
                 seconds = [row["rollout_seconds"] + row["update_seconds"] for row in rows]
-            speeds[name] += [responses / second for second in seconds]
             length = statistics.mean(row["response_length"] for row in rows)
-            speed = responses / statistics.median(seconds)
-            print(f"round {number + 1}, {name}: {speed:.1f} responses/s, {length:.1f} tokens each")
-    ours, theirs = (statistics.median(values) for values in speeds.values())
-    print(f"median: tokenshift {ours:.1f}, trl {theirs:.1f} responses/s; ratio {ours / theirs:.2f}")
+            speeds[name].append(responses / statistics.median(seconds))
+            print(f"round {number + 1}, {name}: {speeds[name][-1]:.1f} responses/s, {length:.1f} tokens each")
+    ratios = [ours / theirs for ours, theirs in zip(*speeds.values(), strict=True)]
+    print(f"tokenshift / trl: {statistics.median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})")
 
 
 def step_breakdown(args: argparse.Namespace) -> None:

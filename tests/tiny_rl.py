@@ -66,7 +66,7 @@ def guesser(**architecture: int) -> Qwen2ForCausalLM:
     for _ in range(40):
         optimiser_step(engine, [batch], lambda part: negative_log_likelihood(engine, part, int(part.mask.sum())))
     model = tiny_model(len(TOKENIZER), **architecture)
-    model.load_state_dict(engine.module.state_dict())
+    model.load_state_dict(engine.module.model.state_dict())
     return model
 
 

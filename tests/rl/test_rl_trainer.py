@@ -107,7 +107,9 @@ def test_an_update_is_the_objective_written_out(recipe, overrides, micro_batch_s
     expected = written_out(random_groups(), rl)
     ours = trainer(rl)
     ours.update(random_groups())
-    for (name, parameter), other in zip(ours.engine.module.named_parameters(), expected.parameters(), strict=True):
+    for (name, parameter), other in zip(
+        ours.engine.module.model.named_parameters(), expected.parameters(), strict=True
+    ):
         torch.testing.assert_close(parameter, other, rtol=1e-3, atol=2e-5, msg=lambda text, n=name: f"{n}: {text}")
 
 

@@ -1,16 +1,21 @@
 """The objective against TRL's GRPOTrainer, number for number in float64."""
 
+import copy
 from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from tiny_rl import TOKENIZER
+from tiny_training import tiny_model
 from tokenshift.config.study import Rl
 from tokenshift.rl.advantages import group_advantages
 from tokenshift.rl.losses import token_weights
 from tokenshift.rl.objective import Sampled, objective
 from tokenshift.rl.weights import Tokens, advantage_weights, entropy_ranks
+from tokenshift.training.batches import pad
+from tokenshift.training.log_probs import TokenModel
 
 trl = pytest.importorskip("trl", reason="needs trl, as an oracle of the RL losses (pip install '.[test]')")
 
@@ -166,3 +171,70 @@ def test_the_entropy_bonus_is_trls():
     advantages = group_advantages(given["rewards"], scale=False).flatten()
     expected, _, _ = trls_loss(given, rl, "dapo", advantages)
     assert our_loss(given, rl, advantages[:, None])[0].item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def trls_first_step(folder) -> tuple[dict, torch.Tensor, torch.Tensor, torch.nn.Module]:
+    """Inputs, advantages given the rewards, and loss of the first step of a whole TRL run with left-padded prompts."""
+    from datasets import Dataset
+
+    seen = []
+
+    class Recording(trl.GRPOTrainer):
+        def _compute_loss(self, model, inputs):
+            before = copy.deepcopy(model.state_dict())
+            loss = super()._compute_loss(model, inputs)
+            seen.append((inputs, loss.detach(), before))
+            return loss
+
+    def reward(completion_ids, **_):
+        return [float(len(set(ids)) % 3) for ids in completion_ids]
+
+    model = tiny_model(len(TOKENIZER)).double()
+    config = trl.GRPOConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=8,
+        num_generations=4,
+        max_completion_length=12,
+        max_steps=1,
+        loss_type="dapo",
+        beta=0.0,
+        epsilon_high=0.28,
+        learning_rate=1e-6,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        seed=1,
+    )
+    data = Dataset.from_dict({"prompt": ["3?", "12345?"]})
+    Recording(
+        model=model, reward_funcs=reward, args=config, train_dataset=data, processing_class=copy.deepcopy(TOKENIZER)
+    ).train()
+    inputs, loss, before = seen[0]
+    model.load_state_dict(before)
+    # TRL shuffles the responses: those of one prompt together again.
+    order = inputs["prompt_mask"].sum(1).argsort(stable=True)
+    inputs = {name: values[order] for name, values in inputs.items() if torch.is_tensor(values) and values.dim()}
+    return inputs, torch.tensor(reward(unpadded(inputs, "completion")), dtype=torch.float64), loss, model
+
+
+def unpadded(inputs: dict, part: str) -> list[list[int]]:
+    return [ids[mask.bool()].tolist() for ids, mask in zip(inputs[f"{part}_ids"], inputs[f"{part}_mask"], strict=True)]
+
+
+def test_a_whole_trl_step_has_our_advantages_log_probabilities_and_loss(tmp_path):
+    inputs, rewards, expected, model = trls_first_step(tmp_path)
+    ours = group_advantages(rewards.view(-1, 4), scale=True, epsilon=1e-4).flatten()
+    assert ours.abs().max() > 0.1
+    torch.testing.assert_close(inputs["advantages"].double(), ours, rtol=1e-5, atol=1e-5)
+    prompts, responses = unpadded(inputs, "prompt"), unpadded(inputs, "completion")
+    assert len({len(prompt) for prompt in prompts}) == 2
+    batch = pad([p + r for p, r in zip(prompts, responses, strict=True)], [len(p) for p in prompts], model.device)
+    logp, entropy = TokenModel(model)(batch, with_entropies=True)
+    mask, advantages = batch.mask, inputs["advantages"].double()[:, None]
+    weights = token_weights(mask, "token_mean", int(mask.sum()), len(prompts), 12)
+    sampled = Sampled(mask, advantages, weights, logp.detach(), entropy.detach(), torch.zeros_like(logp), None)
+    loss, _ = objective(logp, None, sampled, settings(clip_high=0.28))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6, abs=1e-9)

@@ -50,7 +50,7 @@ def test_steps_are_those_of_plain_torch_whatever_the_stage_and_micro_batch(zero_
     assert [norm for _, norm in taken] == pytest.approx(norms, rel=1e-3)
     assert min(norms) > OPTIMISATION["gradient_clip"]  # so that clipping is tested too
     with gathered(engine):
-        for name, parameter in engine.module.named_parameters():
+        for name, parameter in engine.module.model.named_parameters():
             torch.testing.assert_close(parameter, expected[name], rtol=1e-3, atol=1e-4)
 
 
@@ -64,7 +64,7 @@ def test_an_exported_model_has_the_engines_logits(tmp_path, zero_stage, precisio
     tokens = torch.tensor([SEQUENCES[0]])
     loaded = load_model(tmp_path, precision, "cpu")
     with gathered(engine), torch.no_grad():
-        assert torch.equal(loaded(tokens).logits, engine.module(tokens).logits)
+        assert torch.equal(loaded(tokens).logits, engine.module.model(tokens).logits)
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
     assert not torch.equal(loaded.lm_head.weight.float(), tiny_model().lm_head.weight)

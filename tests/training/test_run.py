@@ -33,7 +33,7 @@ def test_a_run_goes_on_from_its_last_save(tmp_path):
     report(training, 1, 2)
     training.finish_step({"step": 1, "draws": 4})
     with torch.no_grad():
-        training.engine.module.lm_head.weight.fill_(0.5)
+        training.engine.module.model.lm_head.weight.fill_(0.5)
     training.finish_step({"step": 2, "draws": 9})
     report(training, 3)
     training.keep(3)
@@ -42,7 +42,7 @@ def test_a_run_goes_on_from_its_last_save(tmp_path):
     torch.manual_seed(99)
     assert again.restore(START) == {"step": 2, "draws": 9}
     assert torch.rand(1) == random_before
-    assert (again.engine.module.lm_head.weight == 0.5).all()
+    assert (again.engine.module.model.lm_head.weight == 0.5).all()
     assert reported(again) == [1, 2]
     assert list((again.model_folder / "checkpoints").iterdir()) == []
 

@@ -9,6 +9,7 @@ from tokenshift.errors import StudyError
 from tokenshift.pretraining import character_tokenizer
 from tokenshift.training.batches import pad
 from tokenshift.training.encoding import encode_examples, require_context
+from tokenshift.training.log_probs import TokenModel
 from tokenshift.training.run import Run
 from tokenshift.training.supervised import negative_log_likelihood, one_cycle, train, warmup_then_linear
 
@@ -41,7 +42,7 @@ def test_the_loss_is_transformers_own(learn_prompt):
         )
     expected = model(input_ids=tokens, attention_mask=tokens != 0, labels=labels).loss
     batch = pad([e.token_ids for e in chosen], [e.first for e in chosen], model.device)
-    torch.testing.assert_close(negative_log_likelihood(model, batch, int(batch.mask.sum())), expected)
+    torch.testing.assert_close(negative_log_likelihood(TokenModel(model), batch, int(batch.mask.sum())), expected)
 
 
 def run(folder, steps=5, **settings):

@@ -19,7 +19,7 @@ from tokenshift.rl.rollout_batches import Group
 from tokenshift.rl.weights import entropy_ranks
 from tokenshift.training.batches import Padded, Part, dealt, micro_batches, pad_part
 from tokenshift.training.engine import optimiser_step
-from tokenshift.training.log_probs import entropies, log_probs, target_logits
+from tokenshift.training.log_probs import TokenModel
 from tokenshift.training.world import World
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Trainer:
     def __init__(self, engine: "DeepSpeedEngine", initial: PreTrainedModel | None, settings: Settings):
         """`initial` is a frozen copy of the initial policy, for the KL to it; None leaves that out."""
         self.engine = engine
-        self.initial = initial
+        self.initial = None if initial is None else TokenModel(initial)
         self.settings = settings
         self.world = World.current()
 
@@ -114,16 +114,13 @@ class Trainer:
 
     def _facts(self, batch: Padded, part: Part, advantages: Tensor, weights: Tensor) -> Sampled:
         temperature = self.settings["temperature"]
-        logits = target_logits(self.engine, batch)
-        base_logp = None
-        if self.initial is not None:
-            base_logp = log_probs(target_logits(self.initial, batch), batch.targets, temperature)
-        entropy = entropies(logits, temperature)
+        logp, entropy = self.engine(batch, temperature, with_entropies=True)
+        base_logp = None if self.initial is None else self.initial(batch, temperature)[0]
         return Sampled(
             mask=batch.mask,
             advantages=advantages.flatten()[part.rows, None].float().to(batch.tokens.device),
             token_weights=weights,
-            old_logp=log_probs(logits, batch.targets, temperature),
+            old_logp=logp,
             old_entropy=entropy,
             entropy_rank=torch.zeros_like(entropy),
             base_logp=base_logp,
@@ -131,10 +128,8 @@ class Trainer:
 
     def _loss(self, part: MicroBatch, observed: dict[str, list[Tensor]]) -> Tensor:
         """Share of `part` in the loss of its optimiser batch; adds what happened at its tokens to `observed`."""
-        temperature = self.settings["temperature"]
-        logits = target_logits(self.engine, part.batch)
-        logp = log_probs(logits, part.batch.targets, temperature)
-        entropy = entropies(logits, temperature) if self.settings["entropy_bonus"] > 0 else None
+        with_entropies = self.settings["entropy_bonus"] > 0
+        logp, entropy = self.engine(part.batch, self.settings["temperature"], with_entropies)
         loss, seen = objective(logp, entropy, part.sampled, self.settings)
         for name, values in seen.items():
             observed[name].append(values[part.sampled.mask])

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
 
 from tokenshift.errors import StudyError
+from tokenshift.training.log_probs import TokenModel
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -54,7 +55,7 @@ def join_world(device: str) -> None:
 def initialise(
     model: PreTrainedModel, settings: dict[str, Any], schedule: Callable[[Optimizer], LRScheduler]
 ) -> "DeepSpeedEngine":
-    """Engine that trains `model` with torch's AdamW, in the world joined before.
+    """Engine that trains `model`, as a TokenModel, with torch's AdamW, in the world joined before.
 
     `settings` holds the keys of tokenshift.config.study.Optimisation; `schedule` makes the learning-rate scheduler,
     which steps with the optimiser.
@@ -69,9 +70,10 @@ def initialise(
         betas=(0.9, settings["adam_beta2"]),
         weight_decay=settings["weight_decay"],
     )
+    trained = TokenModel(model, chunked_head=settings["zero_stage"] < 3)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     engine, *_ = deepspeed.initialize(
-        model=model,
+        model=trained,
         optimizer=optimiser,
         lr_scheduler=schedule,
         config={

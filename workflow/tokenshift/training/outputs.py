@@ -24,10 +24,11 @@ def export(engine: "DeepSpeedEngine", tokenizer: PreTrainedTokenizerBase, folder
 
     Every process has to call it; the first one writes.
     """
-    state = _consolidated_state(engine.module)
+    model = engine.module.model
+    state = _consolidated_state(model)
     if dist.get_rank() == 0:
         logging.disable_progress_bar()
-        engine.module.save_pretrained(folder, state_dict=state)
+        model.save_pretrained(folder, state_dict=state)
         tokenizer.save_pretrained(folder)
         (Path(folder) / "README.md").write_text(card)
 

@@ -13,7 +13,6 @@ from tokenshift.progress import progress
 from tokenshift.training.batches import Padded, dealt, micro_batches, pad_part, shuffled_batch
 from tokenshift.training.encoding import Example, require_context
 from tokenshift.training.engine import NonFiniteLoss, optimiser_step
-from tokenshift.training.log_probs import log_probs, target_logits
 from tokenshift.training.run import Run, checkpoint_due
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ def warmup_then_linear(optimiser: Optimizer, steps: int) -> LRScheduler:
 
 
 def negative_log_likelihood(model: nn.Module, batch: Padded, tokens: int) -> Tensor:
-    """Sum of -log p over `batch`'s targets, divided by `tokens`, the number of targets of the whole optimiser batch."""
-    logp = log_probs(target_logits(model, batch), batch.targets)
+    """Sum of -log p of `model` (a TokenModel) at `batch`'s targets, divided by `tokens`, those of the whole batch."""
+    logp, _ = model(batch)
     return -(logp * batch.mask).sum() / tokens
 
 
@@ -52,7 +51,7 @@ def train(
     Raises StudyError when the examples do not fill a batch or one is longer than the model's context, and when a loss
     is not finite; Stopped, once the state is saved, after a signal.
     """
-    require_context((len(example.token_ids) for example in examples), engine.module)
+    require_context((len(example.token_ids) for example in examples), engine.module.model)
     world = run.world
     done = run.restore({"step": 0})["step"]
     engine.train()
