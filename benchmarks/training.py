@@ -16,6 +16,7 @@ counting 2 FLOPs a parameter and token for a forward pass and 4 for a backward p
 import argparse
 import copy
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
@@ -204,21 +205,29 @@ def trl_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int) -> li
     return [{"seconds": second, "response_length": length} for second, length in zip(seconds, lengths, strict=True)][1:]
 
 
+def measured(name: str, args: argparse.Namespace) -> tuple[float, float]:
+    """Median seconds of a rollout batch with its optimiser steps, and the mean length of its responses."""
+    torch.set_num_threads(args.threads)
+    if name == "tokenshift":
+        join_world(args.device)  # not with TRL: in a process group it would wrap its model
+    model = build_model(Architecture().model_dump(), len(TOKENIZER), 0, 1, seed=0).to(args.device)
+    if name == "trl":
+        rows = trl_rows(model, args, args.steps)
+        seconds = [row["seconds"] for row in rows]
+    else:
+        rows = our_rows(model, args, args.steps)
+        seconds = [row["rollout_seconds"] + row["update_seconds"] for row in rows]
+    return statistics.median(seconds), statistics.mean(row["response_length"] for row in rows)
+
+
 def against_trl(args: argparse.Namespace) -> None:
-    """Print responses a second of both, round by round in alternation, and the ratio within each round."""
-    responses = args.prompts * args.responses
+    """Print responses a second of both, each in its own process, in alternation, and the ratio within each round."""
     speeds: dict[str, list[float]] = {"tokenshift": [], "trl": []}  # by round
     for number in range(args.rounds):
         for name in speeds if number % 2 == 0 else reversed(speeds):
-            model = build_model(Architecture().model_dump(), len(TOKENIZER), 0, 1, seed=0).to(args.device)
-            if name == "trl":
-                rows = trl_rows(model, args, args.steps)
-                seconds = [row["seconds"] for row in rows]
-            else:
-                rows = our_rows(model, args, args.steps)
-                seconds = [row["rollout_seconds"] + row["update_seconds"] for row in rows]
-            length = statistics.mean(row["response_length"] for row in rows)
-            speeds[name].append(responses / statistics.median(seconds))
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                seconds, length = pool.apply(measured, (name, args))
+            speeds[name].append(args.prompts * args.responses / seconds)
             print(f"round {number + 1}, {name}: {speeds[name][-1]:.1f} responses/s, {length:.1f} tokens each")
     ratios = [ours / theirs for ours, theirs in zip(*speeds.values(), strict=True)]
     print(f"tokenshift / trl: {statistics.median(ratios):.2f} ({', '.join(f'{ratio:.2f}' for ratio in ratios)})")
@@ -226,6 +235,8 @@ def against_trl(args: argparse.Namespace) -> None:
 
 def step_breakdown(args: argparse.Namespace) -> None:
     """Print the median seconds of a step's parts, and with a peak its share of it."""
+    join_world(args.device)
+    torch.set_num_threads(args.threads)
     config = copy.deepcopy(ARCHITECTURES[args.model])
     config.eos_token_id, config.pad_token_id = TOKENIZER.eos_token_id, TOKENIZER.pad_token_id
     torch.manual_seed(0)
@@ -248,8 +259,6 @@ def main() -> None:
     """Run the benchmark named on the command line."""
     args = parse()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    join_world(args.device)
-    torch.set_num_threads(args.threads)
     {"trl": against_trl, "step": step_breakdown}[args.what](args)
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import processes
 from tiny_rl import TOKENIZER
 from tiny_training import tiny_model
 from tokenshift.config.study import Rl
@@ -173,15 +174,15 @@ def test_the_entropy_bonus_is_trls():
     assert our_loss(given, rl, advantages[:, None])[0].item() == pytest.approx(expected.item(), rel=1e-12)
 
 
-def trls_first_step(folder) -> tuple[dict, torch.Tensor, torch.Tensor, torch.nn.Module]:
-    """Inputs, advantages given the rewards, and loss of the first step of a whole TRL run with left-padded prompts."""
+def trls_first_step(folder: str) -> None:
+    """Save inputs, rewards, loss and weights of the first step of a whole TRL run with left-padded prompts."""
     from datasets import Dataset
 
     seen = []
 
     class Recording(trl.GRPOTrainer):
         def _compute_loss(self, model, inputs):
-            before = copy.deepcopy(model.state_dict())
+            before = copy.deepcopy(self.model.state_dict())
             loss = super()._compute_loss(model, inputs)
             seen.append((inputs, loss.detach(), before))
             return loss
@@ -191,7 +192,7 @@ def trls_first_step(folder) -> tuple[dict, torch.Tensor, torch.Tensor, torch.nn.
 
     model = tiny_model(len(TOKENIZER)).double()
     config = trl.GRPOConfig(
-        output_dir=str(folder),
+        output_dir=folder,
         per_device_train_batch_size=8,
         num_generations=4,
         max_completion_length=12,
@@ -213,11 +214,11 @@ def trls_first_step(folder) -> tuple[dict, torch.Tensor, torch.Tensor, torch.nn.
         model=model, reward_funcs=reward, args=config, train_dataset=data, processing_class=copy.deepcopy(TOKENIZER)
     ).train()
     inputs, loss, before = seen[0]
-    model.load_state_dict(before)
     # TRL shuffles the responses: those of one prompt together again.
     order = inputs["prompt_mask"].sum(1).argsort(stable=True)
     inputs = {name: values[order] for name, values in inputs.items() if torch.is_tensor(values) and values.dim()}
-    return inputs, torch.tensor(reward(unpadded(inputs, "completion")), dtype=torch.float64), loss, model
+    rewards = torch.tensor(reward(unpadded(inputs, "completion")), dtype=torch.float64)
+    torch.save((inputs, rewards, loss, before), f"{folder}/step.pt")
 
 
 def unpadded(inputs: dict, part: str) -> list[list[int]]:
@@ -225,7 +226,11 @@ def unpadded(inputs: dict, part: str) -> list[list[int]]:
 
 
 def test_a_whole_trl_step_has_our_advantages_log_probabilities_and_loss(tmp_path):
-    inputs, rewards, expected, model = trls_first_step(tmp_path)
+    # In a process of its own: TRL sets up state that all later users of torch.distributed would find.
+    processes.run(1, tmp_path / "log", trls_first_step, str(tmp_path))
+    inputs, rewards, expected, weights = torch.load(tmp_path / "step.pt")
+    model = tiny_model(len(TOKENIZER)).double()
+    model.load_state_dict(weights)
     ours = group_advantages(rewards.view(-1, 4), scale=True, epsilon=1e-4).flatten()
     assert ours.abs().max() > 0.1
     torch.testing.assert_close(inputs["advantages"].double(), ours, rtol=1e-5, atol=1e-5)
@@ -234,7 +239,7 @@ def test_a_whole_trl_step_has_our_advantages_log_probabilities_and_loss(tmp_path
     batch = pad([p + r for p, r in zip(prompts, responses, strict=True)], [len(p) for p in prompts], model.device)
     logp, entropy = TokenModel(model)(batch, with_entropies=True)
     mask, advantages = batch.mask, inputs["advantages"].double()[:, None]
-    weights = token_weights(mask, "token_mean", int(mask.sum()), len(prompts), 12)
-    sampled = Sampled(mask, advantages, weights, logp.detach(), entropy.detach(), torch.zeros_like(logp), None)
+    shares = token_weights(mask, "token_mean", int(mask.sum()), len(prompts), 12)
+    sampled = Sampled(mask, advantages, shares, logp.detach(), entropy.detach(), torch.zeros_like(logp), None)
     loss, _ = objective(logp, None, sampled, settings(clip_high=0.28))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6, abs=1e-9)
