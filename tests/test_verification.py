@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from math_verify import parse, verify
 
+from hostile_answers import responses, unboxed
 from tokenshift.verification import LONGEST_ANSWER, Grade, Grader, last_boxed
 
 ENDLESS = "9^{9^{9^{9}}}"
@@ -112,11 +114,12 @@ def test_integers_are_compared_as_math_verify_does(gold, answer):
 
 def test_verdicts_do_not_depend_on_workers():
     golds = ["1/2", "2/3", "x+1", r"\sqrt{8}"] * 6
-    responses = [boxed(answer) for answer in ("0.5", "0.6", "1+x", r"2\sqrt{2}", "2/4", "4/6") for _ in range(4)]
+    answers = [boxed(answer) for answer in ("0.5", "0.6", "1+x", r"2\sqrt{2}", "2/4", "4/6") for _ in range(4)]
+    hostile = [boxed(ENDLESS), *responses(quick=3, endless=0, seed=1)]
     grades = []
     for workers in (1, 2):
-        with Grader(workers=workers) as grader:
-            grades.append(grader.grade(golds, responses))
+        with Grader(workers=workers, deadline_s=1.0) as grader:
+            grades.append(grader.grade(golds + ["1/2"] * len(hostile), answers + hostile))
     assert grades[0] == grades[1]
     assert {grade.correct for grade in grades[0]} == {True, False}
 
@@ -184,6 +187,32 @@ def test_workers_do_not_import_the_script_again(tmp_path):
 
 def test_unreadable_references_are_found(grader):
     assert grader.unparsable(["1/2", r"\frac{", "18", "}", "x=3", "", r"\frac{"]) == [1, 3, 5, 6]
+
+
+def test_two_thousand_hostile_answers_are_graded_in_bounded_time_and_memory():
+    hostile = responses(quick=255, endless=1, seed=0) + unboxed(seed=0)
+    assert len(hostile) > 2000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with Grader(workers=2, deadline_s=0.7, memory_mb=1024) as grader:
+        start = time.perf_counter()
+        grades = grader.grade(["1/2"] * len(hostile), hostile)
+        assert time.perf_counter() - start < 60
+        assert len(grades) == len(hostile)
+        assert not any(grade.correct for grade in grades)
+        assert grader.grade(["1/2"], [boxed("2/4")])[0].correct
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1024 * 1024
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the benchmark files in ../shared/data")
+def test_every_solution_of_math500_is_correct(grader):
+    rows = [json.loads(line) for line in (DATA / "math500.jsonl").read_text().splitlines()]
+    golds, solutions = ([row[key] for row in rows] for key in ("answer", "solution"))
+    assert len(rows) == 500
+    assert all(grade.correct for grade in grader.grade(golds, solutions))
+    for altered in (rf"\displaystyle {gold}" for gold in golds), (f"${gold}$" for gold in golds):
+        grades = grader.grade(golds, [boxed(answer) for answer in altered])  # so that math-verify is asked
+        assert [gold for gold, grade in zip(golds, grades, strict=True) if not grade.correct] == []
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the benchmark files in ../shared/data")

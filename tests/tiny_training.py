@@ -17,10 +17,12 @@ OPTIMISATION = {
     "gradient_clip": 0.5,
     "zero_stage": 0,
     "precision": "float32",
+    "micro_batch_tokens": 10_000,
+    "gradient_checkpointing": False,
 }
 
 
-def tiny_model(vocabulary_size: int = 13, seed: int = 0) -> Qwen2ForCausalLM:
+def tiny_model(vocabulary_size: int = 13, seed: int = 0, **other: int) -> Qwen2ForCausalLM:
     architecture = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -28,7 +30,7 @@ def tiny_model(vocabulary_size: int = 13, seed: int = 0) -> Qwen2ForCausalLM:
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "max_position_embeddings": 64,
-    }
+    } | other
     return build_model(architecture, vocabulary_size, PAD, EOS, seed)
 
 

@@ -61,5 +61,5 @@ def test_every_key_is_described_in_its_section():
 def test_values_of_the_recipes_are_listed():
     recipes = reference().split("\n## Recipes")[1]
     for key in RECIPES["dapo"]:
-        dapo, grpo = (json.dumps(RECIPES[name][key]) for name in ("dapo", "grpo"))
-        assert f"| `{key}` | `{dapo}` | `{grpo}` |" in recipes
+        values = " | ".join(f"`{json.dumps(recipe[key])}`" for recipe in RECIPES.values())
+        assert f"| `{key}` | {values} |" in recipes

@@ -70,17 +70,27 @@ def test_k2_agrees_with_k3_to_second_order():
     assert (kl_estimate(torch.linspace(-5, 5, 101), "k3") >= 0).all()
 
 
-@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
 def test_aggregation_is_over_the_whole_batch_however_it_is_cut(aggregation):
     generator = torch.Generator().manual_seed(0)
     lengths = torch.tensor([1, 4, 2, 7, 3])
     mask = torch.arange(7)[None] < lengths[:, None]
     loss = torch.randn(5, 7, generator=generator, dtype=torch.float64)
     rows = [loss[i, : lengths[i]] for i in range(5)]
-    expected = torch.cat(rows).mean() if aggregation == "token_mean" else torch.stack([r.mean() for r in rows]).mean()
+    expected = {
+        "token_mean": torch.cat(rows).mean(),
+        "sequence_mean": torch.stack([row.mean() for row in rows]).mean(),
+        "fixed_length": torch.cat(rows).sum() / (5 * 9),
+    }
     for size in (1, 2, 5):
         parts = [
-            (token_weights(mask[i : i + size], aggregation, int(lengths.sum()), 5) * loss[i : i + size]).sum()
+            (token_weights(mask[i : i + size], aggregation, int(lengths.sum()), 5, 9) * loss[i : i + size]).sum()
             for i in range(0, 5, size)
         ]
-        torch.testing.assert_close(sum(parts), expected, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(sum(parts), expected[aggregation], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
+def test_a_row_without_tokens_has_no_weight(aggregation):
+    weights = token_weights(torch.zeros(1, 3, dtype=torch.bool), aggregation, 5, 2, 9)
+    assert weights.tolist() == [[0, 0, 0]]

@@ -5,50 +5,17 @@ import json
 import math
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
-from tiny_training import EOS, OPTIMISATION, file_bytes, start, tiny_model
-from tokenshift.config.study import Rl
+from tiny_rl import SMALL, TOKENIZER, guesser, random_groups, rollouts_of, settings, train_guesser
+from tiny_training import OPTIMISATION, file_bytes, start, tiny_model
 from tokenshift.errors import StudyError
-from tokenshift.generation import Policy
-from tokenshift.pretraining import character_tokenizer
-from tokenshift.rl.rollout_batches import Group, Rollouts
-from tokenshift.rl.trainer import Trainer, shaped_rewards, train
-from tokenshift.sampling import Sampling
-from tokenshift.training.batches import pad
-from tokenshift.training.engine import optimiser_step
-from tokenshift.training.supervised import negative_log_likelihood
+from tokenshift.rl.rollout_batches import Group
+from tokenshift.rl.trainer import Trainer, shaped_rewards
 from tokenshift.verification import Grader
 
-WEIGHT = {"alpha": 20.0, "strength": 1.0, "direction": "old_new"}
-
-
-def settings(recipe: str, **overrides) -> dict:
-    given = {
-        "problems": "train",
-        "steps": 8,
-        "prompts_per_step": 4,
-        "mini_batch_prompts": 2,
-        "responses_per_prompt": 4,
-        "micro_batch_size": 5,
-        "warmup_steps": 0,
-        "max_new_tokens": 10,
-        "overlong": {"buffer": 4, "factor": 0.5},
-        "entropy_bonus": 0.01,
-    }
-    return Rl(recipe=recipe, **(OPTIMISATION | given | overrides)).model_dump(mode="json")
-
-
-def random_groups() -> list[Group]:
-    rng = np.random.default_rng(0)
-    groups = []
-    for number in range(4):
-        prompt = rng.integers(2, 13, rng.integers(1, 6)).tolist()
-        responses = [[*rng.integers(2, 13, rng.integers(1, 9)).tolist(), EOS] for _ in range(4)]
-        groups.append(Group(str(number), prompt, responses, [True, False, number > 1, False]))
-    return groups
+WEIGHT = {"divergence": {"alpha": 20.0}}
 
 
 def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
@@ -65,10 +32,17 @@ def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
         logp, rows, tokens = distributions(of, prompt, response)
         return logp[rows, tokens]
 
+    def entropy(of, prompt, response):
+        everything = distributions(of, prompt, response)[0].detach()
+        return -(everything.exp() * everything).sum(-1)
+
     old = copy.deepcopy(model)
-    for start_ in range(0, len(groups), rl["mini_batch_prompts"]):
+    for start_ in list(range(0, len(groups), rl["mini_batch_prompts"])) * rl["epochs"]:
         losses = []
-        for group in groups[start_ : start_ + rl["mini_batch_prompts"]]:
+        mini_batch = groups[start_ : start_ + rl["mini_batch_prompts"]]
+        all_entropies = [entropy(old, group.prompt, response) for group in mini_batch for response in group.responses]
+        threshold = torch.quantile(torch.cat(all_entropies), 0.7)
+        for group in mini_batch:
             rewards = []
             for response, correct in zip(group.responses, group.correct, strict=True):
                 reward = rl["reward_correct"] if correct else rl["reward_wrong"]
@@ -81,10 +55,17 @@ def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
                 logp = taken(model, group.prompt, response)
                 old_logp = taken(old, group.prompt, response).detach()
                 ratio = (logp - old_logp).exp()
-                advantage = (reward - mean) / (std + 1e-6) * torch.ones(len(response))
-                if rl["weight"]:
+                advantage = (reward - mean) * torch.ones(len(response))
+                if rl["scale_advantages"]:
+                    advantage = advantage / (std + 1e-6)
+                weight = rl["weight"] or {"divergence": None, "sibling": None, "top_entropy": None}
+                if weight["divergence"]:
                     kl = ratio.detach() - 1 - ratio.detach().log()
                     advantage = advantage * (1 + 1.0 * (1 / (1 + (-20.0 * kl).exp()) - 0.5))
+                if weight["sibling"]:
+                    advantage = advantage * (1 + 0.2 * (1 - old_logp.exp()))
+                if weight["top_entropy"]:
+                    advantage = advantage * (entropy(old, group.prompt, response) >= threshold)
                 clipped = ratio.clamp(1 - rl["clip_low"], 1 + rl["clip_high"])
                 loss = torch.maximum(-advantage * ratio, -advantage * clipped)
                 if rl["dual_clip"]:
@@ -96,6 +77,8 @@ def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
         whole = torch.cat(losses).mean()
         if rl["aggregation"] == "sequence_mean":
             whole = torch.stack([loss.mean() for loss in losses]).mean()
+        if rl["aggregation"] == "fixed_length":
+            whole = torch.cat(losses).sum() / (len(losses) * rl["max_new_tokens"])
         optimiser.zero_grad()
         whole.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), rl["gradient_clip"])
@@ -114,6 +97,9 @@ def trainer(rl: dict) -> Trainer:
     [
         ("dapo", {"weight": WEIGHT, "zero_stage": 2}),
         ("grpo", {"kl_coefficient": 0.1, "aggregation": "sequence_mean", "overlong": None, "temperature": 0.8}),
+        ("grpo", {"kl_coefficient": 0.1, "weight": WEIGHT, "gradient_checkpointing": True, "zero_stage": 1}),
+        ("dr_grpo", {"weight": {"sibling": {"c": 0.2}}, "epochs": 2}),
+        ("dapo", {"weight": {"top_entropy": {"share": 0.3}}, "zero_stage": 3, "gradient_checkpointing": True}),
     ],
 )
 def test_an_update_is_the_objective_written_out(recipe, overrides, micro_batch_size):
@@ -121,7 +107,9 @@ def test_an_update_is_the_objective_written_out(recipe, overrides, micro_batch_s
     expected = written_out(random_groups(), rl)
     ours = trainer(rl)
     ours.update(random_groups())
-    for (name, parameter), other in zip(ours.engine.module.named_parameters(), expected.parameters(), strict=True):
+    for (name, parameter), other in zip(
+        ours.engine.module.model.named_parameters(), expected.parameters(), strict=True
+    ):
         torch.testing.assert_close(parameter, other, rtol=1e-3, atol=2e-5, msg=lambda text, n=name: f"{n}: {text}")
 
 
@@ -152,58 +140,17 @@ def test_rewards_are_shaped_by_length():
     assert shaped_rewards(groups, rl).tolist() == [[1.0, 0.75, -1.5, -1.0]]
 
 
-TOKENIZER = character_tokenizer(["\\boxed{}0123456789?"])
-PROBLEMS = pl.DataFrame(
-    {"problem_id": ["p0", "p1", "p2"], "problem": ["3?", "5?", "7?"], "answer": ["3", "3", "3"], "metadata": ["{}"] * 3}
-)
-
-
 @pytest.fixture(scope="module")
-def guesser():
-    """Weights of a model that answers 3 or 4, about as often."""
-    engine = start(tiny_model(len(TOKENIZER)), weight_decay=0.0)
-    texts = [f"{problem}\\boxed{{{answer}}}" for problem in PROBLEMS["problem"] for answer in (3, 4)]
-    sequences = [[*TOKENIZER(text).input_ids, EOS] for text in texts]
-    batch = pad(sequences, [2] * len(sequences), engine.device)
-    for _ in range(40):
-        optimiser_step(engine, [batch], lambda part: negative_log_likelihood(engine, part, int(part.mask.sum())))
-    return engine.module.state_dict()
+def model():
+    return guesser()
 
 
-def rollouts_of(model, grader: Grader, rl: dict) -> Rollouts:
-    return Rollouts(
-        policy=Policy.of(model, TOKENIZER),
-        tokenizer=TOKENIZER,
-        grader=grader,
-        problems=PROBLEMS,
-        template="{problem}",
-        chat=False,
-        prompts=rl["prompts_per_step"],
-        responses_per_prompt=rl["responses_per_prompt"],
-        sampling=Sampling(rl["temperature"], rl["top_p"], rl["max_new_tokens"]),
-        batch_size=rl["generation_batch_size"],
-        seed=5,
-    )
-
-
-def run(folder, guesser, rl: dict) -> list[dict]:
-    folder.mkdir()
-    model = tiny_model(len(TOKENIZER))
-    model.load_state_dict(guesser)
-    initial = copy.deepcopy(model).eval() if rl["kl_coefficient"] > 0 else None
-    engine = start(model, **{key: rl[key] for key in OPTIMISATION})
-    with Grader() as grader:
-        train(Trainer(engine, initial, rl), rollouts_of(engine.module, grader, rl), folder)
+def run(folder, model, rl: dict) -> list[dict]:
+    train_guesser(folder, model, rl)
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-SMALL = {"prompts_per_step": 2, "mini_batch_prompts": 1, "responses_per_prompt": 8, "weight_decay": 0.0}
-SMALL |= {"learning_rate": 3e-3, "max_new_tokens": 12, "overlong": None, "entropy_bonus": 0.0, "steps": 8}
-
-
-def test_a_draw_is_keyed_by_its_number_and_purpose(guesser):
-    model = tiny_model(len(TOKENIZER))
-    model.load_state_dict(guesser)
+def test_a_draw_is_keyed_by_its_number_and_purpose(model):
     with Grader() as grader:
         rollouts = rollouts_of(model, grader, settings("dapo", **SMALL))
         drawn = rollouts.draw(0, "step-1")
@@ -219,37 +166,38 @@ def test_a_draw_is_keyed_by_its_number_and_purpose(guesser):
     ("recipe", "zero_stage"),
     [("dapo", 0), ("grpo", 3)],
 )
-def test_training_raises_the_reward(tmp_path, guesser, recipe, zero_stage):
-    rows = run(tmp_path / "run", guesser, settings(recipe, **SMALL, zero_stage=zero_stage))
+def test_training_raises_the_reward(tmp_path, model, recipe, zero_stage):
+    rows = run(tmp_path / "run", model, settings(recipe, **SMALL, zero_stage=zero_stage))
     assert 0.2 < rows[0]["accuracy"] < 0.8
     assert rows[-1]["accuracy"] > rows[0]["accuracy"] + 0.2
     assert rows[0]["reward"] < rows[-1]["reward"]
-    assert ("kl_base" in rows[0]) == (recipe == "grpo")
+    assert rows[0]["kl_base"] < rows[-1]["kl_base"]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
 
 
-def test_a_run_repeats_to_the_byte_and_its_micro_batches_do_not_matter(tmp_path, guesser):
+def test_a_run_repeats_to_the_byte_and_its_micro_batches_do_not_matter(tmp_path, model):
     rl = settings("dapo", **SMALL | {"steps": 3}, checkpoint_every=2, weight=WEIGHT)
-    rows = run(tmp_path / "first", guesser, rl)
-    run(tmp_path / "again", guesser, rl)
+    rows = run(tmp_path / "first", model, rl)
+    run(tmp_path / "again", model, rl)
     assert file_bytes(tmp_path / "first") == file_bytes(tmp_path / "again")
     assert sorted(folder.name for folder in (tmp_path / "first/checkpoints").iterdir()) == [
         "step-000002",
         "step-000003",
     ]
-    cut = run(tmp_path / "cut", guesser, rl | {"micro_batch_size": 2, "generation_batch_size": 3})
+    cut = run(tmp_path / "cut", model, rl | {"micro_batch_size": 2, "generation_batch_size": 3})
     for row, other in zip(rows, cut, strict=True):
         assert row == pytest.approx(other, rel=1e-2, abs=1e-5)
 
 
-def test_without_mixed_groups_the_step_is_skipped(tmp_path, guesser, capsys):
+def test_without_mixed_groups_the_step_is_skipped(tmp_path, model, capsys):
     rl = settings("dapo", **SMALL | {"steps": 1, "max_new_tokens": 3}, dynamic_sampling_draws=2)
-    (row,) = run(tmp_path / "run", guesser, rl)
+    (row,) = run(tmp_path / "run", model, rl)
     assert (row["draws"], row["groups"], row["accuracy"], row["filtered_groups"]) == (2, 0, 0, 1)
     assert "gradient_norm" not in row
     assert "the step is skipped" in capsys.readouterr().err
     assert math.isclose(row["reward"], -1)
 
 
-def test_prompts_beyond_the_context_are_refused_before_training(tmp_path, guesser):
+def test_prompts_beyond_the_context_are_refused_before_training(tmp_path, model):
     with pytest.raises(StudyError, match="longer than the model's context of 64"):
-        run(tmp_path / "run", guesser, settings("dapo", **SMALL | {"max_new_tokens": 63}))
+        run(tmp_path / "run", model, settings("dapo", **SMALL | {"max_new_tokens": 63}))

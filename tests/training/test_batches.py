@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenshift.errors import StudyError
-from tokenshift.training.batches import micro_batches, pad, shuffled_batch
+from tokenshift.training.batches import Part, dealt, micro_batches, pad, pad_part, shuffled_batch
 
 
 @given(st.integers(0, 99), st.integers(1, 30), st.integers(1, 10))
@@ -28,13 +28,33 @@ def test_too_few_rows_are_refused():
         shuffled_batch(0, 5, 8, 0)
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 8))
-def test_micro_batches_hold_each_row_once_shortest_first(lengths, size):
-    parts = micro_batches(lengths, size)
-    flat = [row for part in parts for row in part]
+LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
+
+
+@given(LENGTHS, st.integers(1, 8), st.integers(1, 200))
+def test_micro_batches_hold_each_row_once_shortest_first(lengths, size, tokens):
+    parts = micro_batches(lengths, size, tokens)
+    flat = [row for part in parts for row in part.rows]
     assert sorted(flat) == list(range(len(lengths)))
     assert [lengths[row] for row in flat] == sorted(lengths)
-    assert all(len(part) <= size for part in parts)
+    for part in parts:
+        assert len(part.rows) <= size
+        assert len(part.rows) == 1 or len(part.rows) * max(lengths[row] for row in part.rows) <= tokens
+
+
+@given(LENGTHS, st.integers(1, 8), st.integers(1, 5))
+def test_parts_are_dealt_to_the_processes(lengths, size, world_size):
+    parts = micro_batches(lengths, size, 200)
+    hands = [dealt(parts, rank, world_size) for rank in range(world_size)]
+    assert len({len(hand) for hand in hands}) == 1
+    working = [part.rows for hand in hands for part in hand if not part.idle]
+    assert sorted(working) == sorted(part.rows for part in parts)
+
+
+def test_an_idle_part_has_no_targets():
+    batch = pad_part(Part([1], idle=True), [[5, 6], [5, 6, 7]], [1, 1], torch.device("cpu"))
+    assert batch.tokens.tolist() == [[5, 6, 7]]
+    assert not batch.mask.any()
 
 
 def test_padding_and_targets():

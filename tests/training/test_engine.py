@@ -3,12 +3,11 @@ import torch
 from safetensors.torch import load_file
 
 from tiny_training import EOS, OPTIMISATION, start, tiny_model
-from tokenshift.errors import StudyError
 from tokenshift.models import load_model
 from tokenshift.pretraining import character_tokenizer
 from tokenshift.training.batches import pad
-from tokenshift.training.engine import gathered, join_world, optimiser_step
-from tokenshift.training.outputs import checkpoint_due, export
+from tokenshift.training.engine import gathered, optimiser_step
+from tokenshift.training.outputs import export
 from tokenshift.training.supervised import negative_log_likelihood
 
 SEQUENCES = [[2, 5, 7, 3, EOS], [4, 4, 8, EOS], [9, 10, 2, 6, 12, 11, EOS], [3, EOS]]
@@ -51,7 +50,7 @@ def test_steps_are_those_of_plain_torch_whatever_the_stage_and_micro_batch(zero_
     assert [norm for _, norm in taken] == pytest.approx(norms, rel=1e-3)
     assert min(norms) > OPTIMISATION["gradient_clip"]  # so that clipping is tested too
     with gathered(engine):
-        for name, parameter in engine.module.named_parameters():
+        for name, parameter in engine.module.model.named_parameters():
             torch.testing.assert_close(parameter, expected[name], rtol=1e-3, atol=1e-4)
 
 
@@ -61,23 +60,12 @@ def test_steps_are_those_of_plain_torch_whatever_the_stage_and_micro_batch(zero_
 def test_an_exported_model_has_the_engines_logits(tmp_path, zero_stage, precision):
     engine = start(tiny_model(), zero_stage=zero_stage, precision=precision)
     step(engine, 2)
-    export(engine, character_tokenizer(["abcdefghijk"]), tmp_path)
+    export(engine, character_tokenizer(["abcdefghijk"]), tmp_path, "a card")
     tokens = torch.tensor([SEQUENCES[0]])
     loaded = load_model(tmp_path, precision, "cpu")
     with gathered(engine), torch.no_grad():
-        assert torch.equal(loaded(tokens).logits, engine.module(tokens).logits)
+        assert torch.equal(loaded(tokens).logits, engine.module.model(tokens).logits)
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
     assert not torch.equal(loaded.lm_head.weight.float(), tiny_model().lm_head.weight)
     assert {file.name for file in tmp_path.iterdir()} >= {"model.safetensors", "config.json", "tokenizer.json"}
-
-
-def test_several_processes_are_refused(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(StudyError, match="one process"):
-        join_world("cpu")
-
-
-def test_checkpoints_are_due_at_multiples_and_at_the_end():
-    assert [step for step in range(1, 9) if checkpoint_due(step, 8, 3)] == [3, 6, 8]
-    assert not any(checkpoint_due(step, 8, None) for step in range(1, 9))

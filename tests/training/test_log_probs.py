@@ -2,42 +2,71 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from tiny_models import tiny_policy
+from tiny_models import tiny_model, tiny_policy
 from tokenshift.training import log_probs as module
-from tokenshift.training.batches import pad
-from tokenshift.training.log_probs import entropies, log_probs, target_logits
+from tokenshift.training.batches import Padded, pad
+from tokenshift.training.log_probs import TokenModel, entropies
 
-CPU = torch.device("cpu")
+SEQUENCES, FIRSTS = [[3, 4, 5, 6, 7, 1], [8, 9, 1], [2, 3, 4, 5]], [3, 1, 2]
 
 
-def test_padding_changes_no_log_probability():
+def batch() -> Padded:
+    return pad(SEQUENCES, FIRSTS, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("architecture", ["Llama", "Qwen2", "Gemma2", "Gemma3", "Cohere", "Granite", "GPT2", "OPT"])
+@pytest.mark.parametrize("chunked_head", [True, False])
+def test_each_target_has_its_log_probability_and_entropy_whatever_the_padding(architecture, chunked_head, monkeypatch):
+    model = tiny_model(architecture, 0).double()
+    monkeypatch.setattr(module, "CHUNK_BYTES", 4 * model.config.vocab_size * 4)  # four targets at a time
+    together, entropy_together = TokenModel(model, chunked_head)(batch(), 0.7, with_entropies=True)
+    for row, (sequence, first) in enumerate(zip(SEQUENCES, FIRSTS, strict=True)):
+        scaled = model(torch.tensor([sequence])).logits[0, first - 1 : -1] / 0.7
+        alone = scaled.log_softmax(-1)[range(len(sequence) - first), sequence[first:]]
+        mask = batch().mask[row]
+        torch.testing.assert_close(together[row][mask], alone)
+        expected = entropy(scaled.detach().softmax(-1).numpy(), axis=-1)
+        torch.testing.assert_close(entropy_together[row][mask].detach(), torch.tensor(expected))
+        assert (together[row][~mask] == 0).all()
+
+
+@pytest.mark.parametrize("chunked_head", [True, False])
+def test_chunks_change_neither_value_nor_gradient(chunked_head, monkeypatch):
     model = tiny_policy(0).model
-    sequences, firsts = [[3, 4, 5, 6, 7, 1], [8, 9, 1], [2, 3, 4, 5]], [3, 1, 2]
-    batch = pad(sequences, firsts, CPU)
-    together = log_probs(target_logits(model, batch), batch.targets, temperature=0.7)
-    for row, (sequence, first) in enumerate(zip(sequences, firsts, strict=True)):
-        scaled = model(torch.tensor([sequence])).logits[0] / 0.7
-        alone = scaled.log_softmax(-1)[range(len(sequence) - 1), sequence[1:]]
-        torch.testing.assert_close(together[row][batch.mask[row]], alone[first - 1 :].float(), rtol=1e-5, atol=1e-5)
+    expected = torch.log_softmax(model(batch().tokens[:, :-1]).logits, -1)
+    expected = expected.gather(-1, batch().tokens[:, 1:, None]).squeeze(-1)
+    expected.masked_fill(~batch().mask, 0.0).square().sum().backward()
+    gradients = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    monkeypatch.setattr(module, "CHUNK_BYTES", 4 * model.config.vocab_size * 2)
+    TokenModel(model, chunked_head)(batch())[0].square().sum().backward()
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_no_logits_are_kept_for_the_backward_pass(monkeypatch):
+    model = tiny_policy(0).model
+    monkeypatch.setattr(module, "CHUNK_BYTES", 4 * model.config.vocab_size * 2)
+    kept = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.shape)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        TokenModel(model)(batch())
+    widths = {shape[-1] for shape in kept if len(shape) > 1 and shape != model.lm_head.weight.T.shape}
+    assert model.config.vocab_size not in widths
+
+
+def test_a_batch_without_targets_has_a_gradient_of_zero():
+    model = tiny_policy(0).model
+    empty = Padded(batch().tokens, 1, torch.zeros_like(batch().mask))
+    TokenModel(model)(empty)[0].sum().backward()
+    assert all((parameter.grad == 0).all() for parameter in model.parameters() if parameter.grad is not None)
 
 
 def test_entropies_are_scipys():
-    logits = torch.randn(3, 5, 11, generator=torch.Generator().manual_seed(0)) * 4
+    logits = torch.randn(15, 11, generator=torch.Generator().manual_seed(0)) * 4
     expected = entropy((logits.double() / 1.5).softmax(-1).numpy(), axis=-1)
     torch.testing.assert_close(entropies(logits, 1.5).double(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "function", [lambda logits, tokens: log_probs(logits, tokens), lambda logits, _: entropies(logits)]
-)
-def test_chunks_change_neither_value_nor_gradient(function, monkeypatch):
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(5, 4, 9, generator=generator, requires_grad=True)
-    tokens = torch.randint(9, (5, 4), generator=generator)
-    whole = function(logits, tokens)
-    (gradient,) = torch.autograd.grad(whole.square().sum(), logits)
-    monkeypatch.setattr(module, "CHUNK_BYTES", 4 * 4 * 9 * 2)
-    chunked = function(logits, tokens)
-    (chunked_gradient,) = torch.autograd.grad(chunked.square().sum(), logits)
-    assert torch.equal(whole, chunked)
-    assert torch.equal(gradient, chunked_gradient)

@@ -9,6 +9,8 @@ from tokenshift.errors import StudyError
 from tokenshift.pretraining import character_tokenizer
 from tokenshift.training.batches import pad
 from tokenshift.training.encoding import encode_examples, require_context
+from tokenshift.training.log_probs import TokenModel
+from tokenshift.training.run import Run
 from tokenshift.training.supervised import negative_log_likelihood, one_cycle, train, warmup_then_linear
 
 CORPUS = pl.DataFrame(
@@ -40,14 +42,15 @@ def test_the_loss_is_transformers_own(learn_prompt):
         )
     expected = model(input_ids=tokens, attention_mask=tokens != 0, labels=labels).loss
     batch = pad([e.token_ids for e in chosen], [e.first for e in chosen], model.device)
-    torch.testing.assert_close(negative_log_likelihood(model, batch, int(batch.mask.sum())), expected)
+    torch.testing.assert_close(negative_log_likelihood(TokenModel(model), batch, int(batch.mask.sum())), expected)
 
 
 def run(folder, steps=5, **settings):
-    folder.mkdir()
     engine = start(tiny_model(len(TOKENIZER)))
-    sizes = {"steps": steps, "batch_size": 4, "micro_batch_size": 3} | settings
-    train(engine, TOKENIZER, examples(False), sizes, seed=7, checkpoint_every=2, folder=folder)
+    sizes = {"steps": steps, "batch_size": 4, "micro_batch_size": 3, "micro_batch_tokens": 1000} | settings
+    with Run(folder.with_suffix(".state"), {"sft": sizes}, engine, TOKENIZER, "a card", save_every=2) as training:
+        train(engine, examples(False), sizes, seed=7, checkpoint_every=2, run=training)
+        training.publish(folder)
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 

@@ -27,6 +27,10 @@ SCRIPTS = ROOT / "workflow/scripts"
 # One thread for the linear algebra and the tables unless a script asks for more: the same bytes on any machine.
 PREFIX = f"export PYTHONPATH={ROOT / 'workflow'} OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1"
 PREFIX += f" PYTHONHASHSEED=0 TOKENIZERS_PARALLELISM=false SCRIPTS={SCRIPTS}; "
+# Training: one process for each GPU. What a stopped run goes on from is declared by no rule, since Snakemake deletes the
+# outputs of a job that failed.
+LAUNCH = f"deepspeed --num_gpus {STUDY.compute.gpus}" if STUDY.compute.gpus > 1 else "python"
+PREFIX += f"export LAUNCH='{LAUNCH}' STATES={RESULTS}/training_state; "
 if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
     PREFIX += f"export PATH={Path(sys.executable).parent}:$PATH; "
 shell.prefix(PREFIX)
@@ -78,6 +82,11 @@ def evaluated_models():
 def manifest(model):
     """The file that stands for a model's folder: hashes of all others, written last."""
     return f"{RESULTS}/models/{model}/manifest.json"
+
+
+def heldout_problems(rl):
+    """The problem set that a training run is evaluated on while it runs; none without `evaluation`."""
+    return [] if rl.evaluation is None else f"{RESULTS}/problems/{rl.evaluation.problems}.parquet"
 
 
 def compute_spec():

@@ -49,8 +49,8 @@ rule pretrain:
     message:
         "Pretraining {wildcards.model}"
     shell:
-        "python $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus} --threads {threads}"
-        " --output $(dirname {output}) 2> >(tee {log} >&2)"
+        "$LAUNCH $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus}"
+        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule sft:
@@ -78,8 +78,8 @@ rule sft:
     message:
         "Fine-tuning {wildcards.model} on solutions"
     shell:
-        "python $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
-        " --threads {threads} --output $(dirname {output}) 2> >(tee {log} >&2)"
+        "$LAUNCH $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
+        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule rl:
@@ -87,6 +87,7 @@ rule rl:
         preflight=PREFLIGHT,
         base=lambda w: manifest(STUDY.models[w.model].from_),
         problems=lambda w: f"{RESULTS}/problems/{STUDY.models[w.model].rl.problems}.parquet",
+        heldout=lambda w: heldout_problems(STUDY.models[w.model].rl),
     output:
         f"{RESULTS}/models/{{model}}/manifest.json",
     log:
@@ -107,8 +108,9 @@ rule rl:
     message:
         "Training {wildcards.model} with verifiable rewards"
     shell:
-        "python $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
-        " --threads {threads} --output $(dirname {output}) 2> >(tee {log} >&2)"
+        "$LAUNCH $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
+        " --heldout {input.heldout:q}"
+        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
 rule vocabulary:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import torch
 
-from tokenshift.artifacts import atomic_folder, read_parquet
+from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
 from tokenshift.pretraining import build_model, character_tokenizer
+from tokenshift.provenance import file_hash
 from tokenshift.schemas import CORPUS
 from tokenshift.training.encoding import encode_examples
 from tokenshift.training.engine import initialise, join_world
+from tokenshift.training.outputs import model_card
+from tokenshift.training.run import Run
 from tokenshift.training.supervised import one_cycle, train
 
 
@@ -20,6 +23,8 @@ def main() -> None:
     parser.add_argument("--spec", type=json.loads, required=True, help="JSON with pretrain, seed, prompt, compute")
     parser.add_argument("--corpus", type=Path, required=True, help="Parquet file of problems with solutions")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped run goes on from")
+    parser.add_argument("--local_rank", type=int, help="given by the deepspeed launcher; read from the environment")
     parser.add_argument("--output", type=Path, required=True, help="model folder")
     args = parser.parse_args()
     spec, settings, device = args.spec, args.spec["pretrain"], args.spec["compute"]["device"]
@@ -38,8 +43,11 @@ def main() -> None:
         settings,
         lambda optimiser: one_cycle(optimiser, settings["learning_rate"], settings["steps"]),
     )
-    with atomic_folder(args.output) as folder:
-        train(engine, tokenizer, examples, settings, spec["seed"], None, folder)
+    inputs = {"corpus": file_hash(args.corpus)}
+    card = model_card("pretrain", None, args.corpus.stem, spec)
+    with Run(args.state, spec | {"inputs": inputs}, engine, tokenizer, card, settings["save_every"]) as training:
+        train(engine, examples, settings, spec["seed"], None, training)
+        training.publish(args.output)
 
 
 if __name__ == "__main__":

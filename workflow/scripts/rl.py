@@ -1,20 +1,26 @@
 """Train a model by reinforcement learning with verifiable rewards."""
 
 import argparse
+import copy
+import dataclasses
 import json
 from pathlib import Path
 
 import torch
 
-from tokenshift.artifacts import atomic_folder, read_parquet
+from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
 from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer
+from tokenshift.provenance import file_hash, folder_hash
+from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
-from tokenshift.rl.trainer import Trainer, train, warmup_then_constant
+from tokenshift.rl.trainer import Trainer, warmup_then_constant
 from tokenshift.sampling import Sampling
 from tokenshift.schemas import PROBLEMS
 from tokenshift.training.engine import initialise, join_world
+from tokenshift.training.outputs import model_card
+from tokenshift.training.run import Run
 from tokenshift.verification import Grader
 
 
@@ -23,7 +29,10 @@ def main() -> None:
     parser.add_argument("--spec", type=json.loads, required=True, help="JSON with rl, seed, prompt, compute")
     parser.add_argument("--base", type=Path, required=True, help="model folder to start from")
     parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
+    parser.add_argument("--heldout", type=Path, nargs="?", help="Parquet file of the problems of rl.evaluation")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped run goes on from")
+    parser.add_argument("--local_rank", type=int, help="given by the deepspeed launcher; read from the environment")
     parser.add_argument("--output", type=Path, required=True, help="model folder")
     args = parser.parse_args()
     spec, settings, device = args.spec, args.spec["rl"], args.spec["compute"]["device"]
@@ -32,11 +41,18 @@ def main() -> None:
     torch.use_deterministic_algorithms(device == "cpu")
     tokenizer = load_tokenizer(args.base)
     model = load_model(args.base, settings["precision"], device)
-    initial = load_model(args.base, settings["precision"], device) if settings["kl_coefficient"] > 0 else None
+    watched = settings["kl_coefficient"] > 0 or settings["report_base_kl"]
+    initial = load_model(args.base, settings["precision"], device) if watched else None
+    policy = Policy.of(copy.deepcopy(model), tokenizer)
     engine = initialise(model, settings, lambda optimiser: warmup_then_constant(optimiser, settings["warmup_steps"]))
-    with Grader() as grader, atomic_folder(args.output) as folder:
+    inputs = {"base": folder_hash(args.base), "problems": file_hash(args.problems)}
+    card = model_card("rl", args.base.name, args.problems.stem, spec)
+    with (
+        Grader() as grader,
+        Run(args.state, spec | {"inputs": inputs}, engine, tokenizer, card, settings["save_every"]) as training,
+    ):
         rollouts = Rollouts(
-            policy=Policy.of(engine.module, tokenizer),
+            policy=policy,
             tokenizer=tokenizer,
             grader=grader,
             problems=read_parquet(args.problems, PROBLEMS),
@@ -47,7 +63,17 @@ def main() -> None:
             batch_size=settings["generation_batch_size"],
             seed=spec["seed"],
         )
-        train(Trainer(engine, initial, settings), rollouts, folder)
+        heldout = None
+        if settings["evaluation"] is not None:
+            evaluated = settings["evaluation"]
+            heldout = dataclasses.replace(
+                rollouts,
+                problems=read_parquet(args.heldout, PROBLEMS),
+                responses_per_prompt=evaluated["samples"],
+                sampling=Sampling(evaluated["temperature"], evaluated["top_p"], settings["max_new_tokens"]),
+            )
+        train(Trainer(engine, initial, settings), rollouts, heldout, training)
+        training.publish(args.output)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,17 @@ def file_hash(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
+def folder_hash(folder: str | Path) -> str:
+    """Hash of a model folder: of its manifest.json, which lists all files, or else of every file's name and content."""
+    manifest = Path(folder) / "manifest.json"
+    if manifest.is_file():
+        return file_hash(manifest)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in Path(folder).rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(folder)} {file_hash(file)}".encode())
+    return digest.hexdigest()[:16]
+
+
 @functools.cache
 def code_hash(script: Path) -> str:
     """Hash of `script` with all modules of this library that it imports, directly or not.

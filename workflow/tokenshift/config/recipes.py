@@ -13,7 +13,9 @@ DAPO = {
     "clip_high": 0.28,
     "dual_clip": 10.0,
     "aggregation": "token_mean",
+    "scale_advantages": True,
     "kl_coefficient": 0.0,
+    "kl_estimator": "k3",
     "entropy_bonus": 0.0,
     "dynamic_sampling_draws": 10,
     "overlong": {"buffer": 4096, "factor": 1.0},
@@ -35,7 +37,9 @@ GRPO = {
     "clip_high": 0.2,
     "dual_clip": None,
     "aggregation": "token_mean",
+    "scale_advantages": True,
     "kl_coefficient": 1e-4,
+    "kl_estimator": "k3",
     "entropy_bonus": 0.001,
     "dynamic_sampling_draws": None,
     "overlong": None,
@@ -44,4 +48,28 @@ GRPO = {
     "max_new_tokens": 8192,
 }
 
-RECIPES = {"dapo": DAPO, "grpo": GRPO}
+# Dr. GRPO as in Oat-Zero-7B (arXiv 2503.20783): advantages not divided by the standard deviation, losses by no length.
+DR_GRPO = {
+    "learning_rate": 1e-6,
+    "warmup_steps": 0,
+    "weight_decay": 0.0,
+    "gradient_clip": 1.0,
+    "prompts_per_step": 128,
+    "mini_batch_prompts": 16,
+    "responses_per_prompt": 8,
+    "clip_low": 0.2,
+    "clip_high": 0.2,
+    "dual_clip": None,
+    "aggregation": "fixed_length",
+    "scale_advantages": False,
+    "kl_coefficient": 0.0,
+    "kl_estimator": "k3",
+    "entropy_bonus": 0.0,
+    "dynamic_sampling_draws": None,
+    "overlong": None,
+    "reward_correct": 1.0,
+    "reward_wrong": 0.0,
+    "max_new_tokens": 3000,
+}
+
+RECIPES = {"dapo": DAPO, "grpo": GRPO, "dr_grpo": DR_GRPO}

@@ -29,7 +29,8 @@ _RECIPES = """\
 ## Recipes
 
 What `models.NAME.rl.recipe` stands for: the values of the keys that the study file does not give. `dapo` is DAPO on
-Qwen2.5-32B (arXiv 2503.14476), `grpo` is GRPO as in SimpleRL-Zoo (arXiv 2503.18892).
+Qwen2.5-32B (arXiv 2503.14476), `grpo` is GRPO as in SimpleRL-Zoo (arXiv 2503.18892), `dr_grpo` is Dr. GRPO as in
+Oat-Zero-7B (arXiv 2503.20783).
 """
 
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -65,6 +65,9 @@ def _check_models(study: "Study") -> None:
                 _require(supervised.corpus, study.corpora, f"models.{name}.{model.origin}.corpus", "corpus")
         if model.rl is not None:
             _require(model.rl.problems, study.problems, f"models.{name}.rl.problems", "problem set")
+            if model.rl.evaluation is not None:
+                where = f"models.{name}.rl.evaluation.problems"
+                _require(model.rl.evaluation.problems, study.problems, where, "problem set")
     edges = {name: [model.from_] if model.from_ else [] for name, model in study.models.items()}
     _check_acyclic(edges, "models: `from`")
 

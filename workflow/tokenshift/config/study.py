@@ -151,15 +151,24 @@ class Optimisation(Section):
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
     zero_stage: Literal[0, 1, 2, 3] = Field(0, description="DeepSpeed ZeRO stage.")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="Precision of training.")
+    micro_batch_tokens: Positive = Field(
+        32768, description="Most tokens per forward pass of a process, padding included; changes memory, not results."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass instead of keeping them: less memory."
+    )
+    save_every: Positive = Field(10, description="Steps between saves of the state that a stopped run goes on from.")
 
 
 class SupervisedOptimisation(Optimisation):
     """Next-token training."""
 
+    save_every: Positive = Field(200, description="Steps between saves of the state that a stopped run goes on from.")
+
     corpus: Name = Field(description="Corpus to train on.")
     steps: Positive = Field(description="Optimiser steps.")
     batch_size: Positive = Field(64, description="Sequences per step.")
-    micro_batch_size: Positive = Field(64, description="Sequences per forward pass.")
+    micro_batch_size: Positive = Field(64, description="Most sequences per forward pass of a process.")
 
 
 class Pretrain(SupervisedOptimisation):
@@ -176,13 +185,38 @@ class Sft(SupervisedOptimisation):
 
 
 class DivergenceWeight(Section):
-    """w = 1 + strength (sigmoid(alpha KL) - 1/2), detached, on the advantages (paper, analysis 4)."""
+    """w = 1 + strength (sigmoid(alpha KL) - 1/2), detached (paper, analysis 4)."""
 
     alpha: float = Field(description="Above 0 boosts high-KL tokens, below 0 low-KL tokens.")
     strength: float = Field(1.0, gt=-2, lt=2, description="Scale s; |s| < 2, so that no advantage changes sign.")
     direction: Literal["old_new", "new_old"] = Field(
         "old_new", description="k3 estimate of KL(old | new) or of KL(new | old)."
     )
+
+
+class SiblingWeight(Section):
+    """w = 1 + c - c pi_old(token): more for tokens that were improbable when drawn."""
+
+    c: float = Field(gt=0, description="Weight of a token of probability 0, less 1; 0.2 for 7B, 0.1 for 8B models.")
+
+
+class TopEntropyWeight(Section):
+    """1 for the tokens of highest entropy in the optimiser batch, 0 for the others (arXiv 2506.01939)."""
+
+    share: float = Field(0.2, gt=0, le=1, description="Share of tokens that are learned from.")
+
+
+class Weight(Section):
+    """A weight of each token's advantage."""
+
+    divergence: DivergenceWeight | None = Field(None, description="By the divergence from the old policy.")
+    sibling: SiblingWeight | None = Field(None, description="By the old policy's probability.")
+    top_entropy: TopEntropyWeight | None = Field(None, description="By the old policy's entropy.")
+
+    @model_validator(mode="after")
+    def _one_weight(self) -> "Weight":
+        exactly_one(self, "divergence", "sibling", "top_entropy")
+        return self
 
 
 class Overlong(Section):
@@ -192,28 +226,45 @@ class Overlong(Section):
     factor: float = Field(1.0, gt=0, description="Penalty at the limit.")
 
 
+class HeldOut(Section):
+    """Evaluation during training; for its curve alone, all analyses sample anew."""
+
+    problems: Name = Field(description="Problem set to evaluate on.")
+    every: Positive = Field(description="Rollout batches between evaluations; the last one is evaluated too.")
+    samples: Positive = Field(4, description="Responses per problem.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
+    top_p: float = Field(0.7, gt=0, le=1, description="Nucleus.")
+
+
 class Rl(Optimisation):
     """Reinforcement learning with verifiable rewards. A recipe gives the published values; any key overrides it."""
 
-    recipe: Literal["dapo", "grpo"] = Field(description="Source of the values not given here.")
+    recipe: Literal["dapo", "grpo", "dr_grpo"] = Field(description="Source of the values not given here.")
     problems: Name = Field(description="Problem set to train on.")
     steps: Positive = Field(description="Rollout batches.")
     prompts_per_step: Positive = Field(description="Prompts in a rollout batch.")
     responses_per_prompt: int = Field(ge=2, description="Group size n.")
     mini_batch_prompts: Positive = Field(description="Prompts per optimiser step; must divide prompts_per_step.")
-    micro_batch_size: Positive = Field(64, description="Responses per forward pass; changes memory, not results.")
+    epochs: Positive = Field(1, description="Passes over a rollout batch.")
+    micro_batch_size: Positive = Field(64, description="Most responses per forward pass of a process.")
     generation_batch_size: Positive = Field(256, description="Responses decoded together.")
     warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear warm-up.")
     clip_low: float = Field(gt=0, lt=1, description="Ratio is clipped below at 1 - clip_low.")
     clip_high: float = Field(gt=0, description="Ratio is clipped above at 1 + clip_high.")
     dual_clip: float | None = Field(description="Bound c of dual clipping for negative advantages; null for none.")
-    aggregation: Literal["token_mean", "sequence_mean"] = Field(
-        description="token_mean: over all tokens of the optimiser batch; sequence_mean: mean of the sequences' means."
+    aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = Field(
+        description="token_mean: over all tokens of the optimiser batch; sequence_mean: mean of the sequences' means; "
+        "fixed_length: sum over all tokens, divided by responses times max_new_tokens."
     )
-    kl_coefficient: float = Field(ge=0, description="Weight of the k3 KL loss against the initial policy.")
+    scale_advantages: bool = Field(description="Divide advantages by the group's standard deviation of rewards.")
+    kl_coefficient: float = Field(ge=0, description="Weight of the KL loss against the initial policy.")
+    kl_estimator: Literal["k1", "k2", "k3"] = Field(description="Estimator of the KL loss.")
     entropy_bonus: float = Field(ge=0, description="Weight of the entropy bonus.")
     dynamic_sampling_draws: Positive | None = Field(
         description="Draw prompts until all groups of the batch have mixed accuracy, at most so often; null: off."
+    )
+    no_mixed_groups: Literal["skip", "stop"] = Field(
+        "skip", description="What dynamic sampling does where no group at all is mixed: skip the step, or stop the run."
     )
     overlong: Overlong | None = Field(description="Soft overlong penalty; null for none.")
     reward_correct: float = Field(description="Reward of a correct response.")
@@ -221,8 +272,12 @@ class Rl(Optimisation):
     temperature: float = Field(1.0, gt=0, description="Temperature of the rollouts.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the rollouts.")
     max_new_tokens: Positive = Field(description="Longest response.")
-    weight: DivergenceWeight | None = Field(None, description="Weight of the advantages; null for none.")
+    weight: Weight | None = Field(None, description="Weight of the advantages; null for none.")
     checkpoint_every: Positive | None = Field(None, description="Keep a checkpoint every so many steps.")
+    evaluation: HeldOut | None = Field(None, description="Evaluation during training; null for none.")
+    report_base_kl: bool = Field(
+        True, description="Report the KL to the initial policy without a KL loss too; holds a copy of that policy."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -237,10 +292,11 @@ class Rl(Optimisation):
             raise ValueError(
                 f"mini_batch_prompts ({self.mini_batch_prompts}) must divide prompts_per_step ({self.prompts_per_step})"
             )
-        if self.weight is not None and self.mini_batch_prompts == self.prompts_per_step:
+        one_step = self.mini_batch_prompts == self.prompts_per_step and self.epochs == 1
+        if one_step and self.weight is not None and self.weight.divergence is not None:
             raise ValueError(
                 "the divergence weight cannot act: with one optimiser step per rollout batch the policy equals the old "
-                "policy and every weight is 1; make mini_batch_prompts smaller than prompts_per_step"
+                "policy and every weight is 1; make mini_batch_prompts smaller than prompts_per_step, or epochs larger"
             )
         if self.overlong is not None and self.overlong.buffer > self.max_new_tokens:
             raise ValueError("overlong.buffer is larger than max_new_tokens")

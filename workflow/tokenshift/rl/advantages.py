@@ -21,11 +21,15 @@ def overlong_penalty(lengths: Tensor, max_new_tokens: int, buffer: int, factor: 
     return -factor * excess / buffer
 
 
-def group_advantages(rewards: Tensor) -> Tensor:
-    """Advantages (G, n) of `rewards` (G, n): n responses to each of G prompts (GRPO, arXiv 2402.03300, section 4.1.2).
+def group_advantages(rewards: Tensor, scale: bool, epsilon: float = EPSILON) -> Tensor:
+    """Advantages (G, n) of `rewards` (G, n): n responses to each of G prompts.
 
-    A = (R - mean) / (std + EPSILON) within each group, with Bessel's correction; exactly 0 where all rewards are equal.
+    A = R - mean of the group; with `scale`, divided by the group's standard deviation (Bessel's correction) + epsilon
+    (GRPO, arXiv 2402.03300, section 4.1.2), which Dr. GRPO leaves out (arXiv 2503.20783). Exactly 0 where all rewards
+    are equal.
     """
-    advantages = (rewards - rewards.mean(-1, keepdim=True)) / (rewards.std(-1, keepdim=True) + EPSILON)
+    advantages = rewards - rewards.mean(-1, keepdim=True)
+    if scale:
+        advantages = advantages / (rewards.std(-1, keepdim=True) + epsilon)
     mixed = (rewards != rewards[..., :1]).any(-1, keepdim=True)
     return torch.where(mixed, advantages, 0.0)

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+Aggregation = Literal["token_mean", "sequence_mean", "fixed_length"]
+
 LARGEST_LOG_RATIO = 20.0  # keeps exp() finite, as in verl
 
 
@@ -52,15 +54,17 @@ def kl_estimate(log_ratio: Tensor, estimator: Literal["k1", "k2", "k3"]) -> Tens
     return log_ratio.expm1() - log_ratio
 
 
-def token_weights(
-    mask: Tensor, aggregation: Literal["token_mean", "sequence_mean"], tokens: int, sequences: int
-) -> Tensor:
-    """Weights (B, T) with which the tokens of a micro-batch enter the mean over the whole optimiser batch.
+def token_weights(mask: Tensor, aggregation: Aggregation, tokens: int, sequences: int, max_new_tokens: int) -> Tensor:
+    """Weights (B, T), float64, with which the tokens of a micro-batch enter the loss of the whole optimiser batch.
 
     `tokens` and `sequences` count the whole optimiser batch, so the sum over all micro-batches does not depend on how
-    it was cut. token_mean: every token alike (DAPO); sequence_mean: every sequence alike, and its tokens within it
-    (GRPO). Every row of `mask` holds a token.
+    it was cut. token_mean: every token alike (DAPO, arXiv 2503.14476); sequence_mean: every sequence alike, and its
+    tokens within it (GRPO, arXiv 2402.03300); fixed_length: every token 1 / (sequences max_new_tokens), whatever the
+    lengths (Dr. GRPO, arXiv 2503.20783). A row of `mask` without tokens has no weight.
     """
+    ones = mask.double()
     if aggregation == "token_mean":
-        return mask / tokens
-    return mask / (mask.sum(-1, keepdim=True) * sequences)
+        return ones / tokens
+    if aggregation == "fixed_length":
+        return ones / (sequences * max_new_tokens)
+    return ones / (mask.sum(-1, keepdim=True).clamp(min=1) * sequences)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
+from tokenshift.errors import StudyError
 from tokenshift.generation import Policy, batches, generate
 from tokenshift.noise import uniforms
 from tokenshift.rollouts import grade, requests
 from tokenshift.sampling import Sampling
 from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context
+from tokenshift.training.world import World
 from tokenshift.verification import Grader
 
 
@@ -43,7 +45,7 @@ class RolloutBatch:
 class Rollouts:
     """How the policy answers prompts: all that stays the same from step to step."""
 
-    policy: Policy
+    policy: Policy  # of a model that is not DeepSpeed's (tokenshift.training.engine.sharing_parameters)
     tokenizer: PreTrainedTokenizerBase
     grader: Grader
     problems: pl.DataFrame  # schemas.PROBLEMS
@@ -56,7 +58,9 @@ class Rollouts:
     seed: int
 
     def check_prompts(self) -> None:
-        """Raise StudyError when a prompt cannot be encoded or, with the longest response, exceeds the context."""
+        """Raise StudyError without problems, or when a prompt cannot be encoded or leaves no room for a response."""
+        if self.problems.is_empty():
+            raise StudyError("the problem set to train on is empty")
         prompts = requests(self.problems, 1, self.tokenizer, self.template, self.chat).prompts
         require_context((len(prompt) + self.sampling.max_new_tokens for prompt in prompts), self.policy.model)
 
@@ -65,9 +69,14 @@ class Rollouts:
 
         Raises StudyError when there are fewer problems than prompts in a draw.
         """
-        rows = shuffled_batch(self.seed, len(self.problems), self.prompts, number)
-        n = self.responses_per_prompt
-        asked = requests(self.problems[rows], n, self.tokenizer, self.template, self.chat)
+        return self.answered(
+            self.problems[shuffled_batch(self.seed, len(self.problems), self.prompts, number)], purpose
+        )
+
+    def answered(self, problems: pl.DataFrame, purpose: str) -> list[Group]:
+        """Groups for `problems`, with the noise of `purpose`. Each process answers its share and receives all."""
+        world, n = World.current(), self.responses_per_prompt
+        asked = requests(problems[world.rank :: world.size], n, self.tokenizer, self.template, self.chat)
         responses = []
         for part in batches(len(asked.prompts), self.batch_size):
             noise = uniforms(
@@ -76,10 +85,12 @@ class Rollouts:
             responses += generate(self.policy, asked.prompts[part], noise, self.sampling, self.batch_size)
         _, grades = grade(asked, responses, self.tokenizer, self.grader)
         correct = [given.correct for given in grades]
-        return [
-            Group(asked.problem_ids[i], asked.prompts[i], responses[i : i + n], correct[i : i + n])
-            for i in range(0, len(responses), n)
-        ]
+        return world.merged(
+            [
+                Group(asked.problem_ids[i], asked.prompts[i], responses[i : i + n], correct[i : i + n])
+                for i in range(0, len(responses), n)
+            ]
+        )
 
 
 def collect(draw: Callable[[int], list[Group]], prompts: int, most_draws: int | None) -> RolloutBatch:

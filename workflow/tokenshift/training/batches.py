@@ -1,5 +1,6 @@
 """Which rows make a batch, how it is cut into micro-batches, and how sequences become padded tensors."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,10 +26,36 @@ def shuffled_batch(seed: int, population: int, size: int, number: int) -> np.nda
     return order[position * size : (position + 1) * size]
 
 
-def micro_batches(lengths: Sequence[int], size: int) -> list[list[int]]:
-    """Indices of `lengths` in parts of at most `size`, shortest first, so that a part holds little padding."""
-    order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
-    return [order[start : start + size] for start in range(0, len(order), size)]
+@dataclass(frozen=True)
+class Part:
+    """Rows of an optimiser batch that pass through the model together; idle ones only keep a process in step."""
+
+    rows: list[int]
+    idle: bool = False
+
+
+def micro_batches(lengths: Sequence[int], size: int, tokens: int) -> list[Part]:
+    """Rows of these `lengths` in parts of at most `size` rows and `tokens` tokens, padding included.
+
+    Shortest first, so that a part holds little padding. A row longer than `tokens` is a part of its own.
+    """
+    parts: list[Part] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
+        rows = parts[-1].rows if parts else []
+        if rows and len(rows) < size and (len(rows) + 1) * lengths[row] <= tokens:
+            rows.append(row)
+        else:
+            parts.append(Part([row]))
+    return parts
+
+
+def dealt(parts: Sequence[Part], rank: int, world_size: int) -> list[Part]:
+    """Those of `parts` that process `rank` of `world_size` takes: as many for each, with idle ones at the end.
+
+    The parts themselves do not depend on the number of processes, so neither do their sums.
+    """
+    mine = list(parts[rank::world_size])
+    return mine + [Part(parts[0].rows, idle=True)] * (-(-len(parts) // world_size) - len(mine))
 
 
 @dataclass(frozen=True)
@@ -57,3 +84,9 @@ def pad(sequences: Sequence[Sequence[int]], firsts: Sequence[int], device: torch
         tokens[row, : len(sequence)] = torch.tensor(sequence)
         mask[row, start : len(sequence)] = True
     return Padded(tokens.to(device), first, mask[:, first:].to(device))
+
+
+def pad_part(part: Part, sequences: Sequence[Sequence[int]], firsts: Sequence[int], device: torch.device) -> Padded:
+    """The rows of `part` as a batch; without targets where it is idle."""
+    batch = pad([sequences[row] for row in part.rows], [firsts[row] for row in part.rows], device)
+    return dataclasses.replace(batch, mask=torch.zeros_like(batch.mask)) if part.idle else batch

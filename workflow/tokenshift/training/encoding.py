@@ -38,6 +38,6 @@ def encode_examples(
 
 def require_context(lengths: Iterable[int], model: PreTrainedModel) -> None:
     """Raise StudyError when the longest of `lengths` exceeds the positions that `model` was built for."""
-    longest, limit = max(lengths), model.config.max_position_embeddings
+    longest, limit = max(lengths, default=0), model.config.max_position_embeddings
     if longest > limit:
         raise StudyError(f"a sequence of {longest} tokens is longer than the model's context of {limit}")

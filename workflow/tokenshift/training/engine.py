@@ -1,8 +1,9 @@
 """DeepSpeed: the one place that starts it and takes an optimiser step with it."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +15,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
 
 from tokenshift.errors import StudyError
+from tokenshift.training.log_probs import TokenModel
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
+
+LARGEST_BUCKET = 500_000_000  # elements that DeepSpeed's ZeRO sends at once
 
 MicroBatch = TypeVar("MicroBatch")
 
@@ -24,11 +28,8 @@ MicroBatch = TypeVar("MicroBatch")
 def join_world(device: str) -> None:
     """Join the processes of a launcher (deepspeed, torchrun), or else form a world of this process alone.
 
-    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it first: loading a model may import deepspeed. Raises StudyError
-    when the launcher started several processes: the trainers do not yet share their work.
+    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it first: loading a model may import deepspeed.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise StudyError("training runs on one process; start it without a launcher, or with one process")
     if dist.is_initialized():
         return
     os.environ["DS_ACCELERATOR"] = device  # read when deepspeed is first imported
@@ -40,6 +41,8 @@ def join_world(device: str) -> None:
         # Declares DeepSpeed's optional compiled operators absent: its shared-memory collectives would be compiled at
         # first use (20 s, and a C++ compiler), and gloo serves as well.
         deepspeed.ops.__compatible_ops__ = {}
+    else:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     backend = {"cpu": "gloo", "cuda": "nccl"}[device]
     if "RANK" in os.environ:
         dist.init_process_group(backend)
@@ -52,22 +55,25 @@ def join_world(device: str) -> None:
 def initialise(
     model: PreTrainedModel, settings: dict[str, Any], schedule: Callable[[Optimizer], LRScheduler]
 ) -> "DeepSpeedEngine":
-    """Engine that trains `model` with torch's AdamW, in the world joined before.
+    """Engine that trains `model`, as a TokenModel, with torch's AdamW, in the world joined before.
 
-    `settings` holds learning_rate, adam_beta2, weight_decay, gradient_clip (largest gradient norm), zero_stage (0 to
-    3) and precision ("float32" or "bfloat16"); `schedule` makes the learning-rate scheduler, which steps with the
-    optimiser.
+    `settings` holds the keys of tokenshift.config.study.Optimisation; `schedule` makes the learning-rate scheduler,
+    which steps with the optimiser.
     """
     import deepspeed
 
+    if settings["gradient_checkpointing"]:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     optimiser = torch.optim.AdamW(
         model.parameters(),
         lr=settings["learning_rate"],
         betas=(0.9, settings["adam_beta2"]),
         weight_decay=settings["weight_decay"],
     )
+    trained = TokenModel(model, chunked_head=settings["zero_stage"] < 3)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     engine, *_ = deepspeed.initialize(
-        model=model,
+        model=trained,
         optimizer=optimiser,
         lr_scheduler=schedule,
         config={
@@ -76,28 +82,30 @@ def initialise(
             "gradient_accumulation_steps": 1,
             "gradient_clipping": settings["gradient_clip"],
             "bf16": {"enabled": settings["precision"] == "bfloat16"},
-            "zero_optimization": {"stage": settings["zero_stage"]},
+            "zero_optimization": {
+                "stage": settings["zero_stage"],
+                # Allocated in full at every step: no larger than there is to send.
+                "reduce_bucket_size": min(LARGEST_BUCKET, parameters),
+                "allgather_bucket_size": min(LARGEST_BUCKET, parameters),
+            },
             "zero_allow_untested_optimizer": True,
         },
     )
     return engine
 
 
-def world_total(count: int, device: torch.device) -> int:
-    """Sum of `count` over all processes."""
-    total = torch.tensor(count, device=device)
-    dist.all_reduce(total)
-    return int(total)
+class NonFiniteLoss(StudyError):
+    """The loss or its gradient is infinite or not a number; no optimiser step was taken with it."""
 
 
 def optimiser_step(
     engine: "DeepSpeedEngine", micro_batches: Sequence[MicroBatch], loss_of: Callable[[MicroBatch], Tensor]
 ) -> tuple[float, float]:
-    """One step down the gradient of the sum of `loss_of` over the micro-batches of all processes.
+    """One step down the gradient of the sum of `loss_of` over the micro-batches of all processes, as many on each.
 
-    Each loss is to be divided by the count of the whole optimiser batch (see `world_total`), so that the step depends
-    neither on the size of the micro-batches nor on the number of processes. Returns this process's sum of losses and
-    the norm of the gradient before clipping.
+    Each loss is to be divided by the count of the whole optimiser batch, so that the step depends neither on the size
+    of the micro-batches nor on the number of processes. Returns the sum of all losses and the norm of the gradient
+    before clipping. Raises NonFiniteLoss, on every process, where the sum is not finite.
     """
     losses = []
     for number, micro_batch in enumerate(micro_batches, start=1):
@@ -105,14 +113,24 @@ def optimiser_step(
         loss = loss_of(micro_batch)
         # DeepSpeed averages gradients over the processes; the factor makes it a sum.
         engine.backward(loss * dist.get_world_size(), scale_wrt_gas=False)
-        losses.append(loss.detach())
+        losses.append(loss.detach().double())
         if number < len(micro_batches):
             engine.step()
+    total = torch.stack(losses).sum()
+    dist.all_reduce(total)
     norm = _plain_gradient_norm(engine)
+    _require_finite(total, norm)
     engine.step()
     if norm is None:
         norm = engine.get_global_grad_norm()
-    return float(torch.stack(losses).sum()), float(norm)
+    return float(total), float(norm)
+
+
+def _require_finite(loss: Tensor, norm: Tensor | None) -> None:
+    if not loss.isfinite():
+        raise NonFiniteLoss(f"the loss is {float(loss)}")
+    if norm is not None and not norm.isfinite():
+        raise NonFiniteLoss(f"the norm of the gradient is {float(norm)}, of a loss of {float(loss):.4g}")
 
 
 def _plain_gradient_norm(engine: "DeepSpeedEngine") -> Tensor | None:
@@ -127,3 +145,18 @@ def gathered(engine: "DeepSpeedEngine") -> AbstractContextManager:
     import deepspeed
 
     return deepspeed.zero.GatheredParameters(list(engine.module.parameters()))
+
+
+@contextlib.contextmanager
+def sharing_parameters(engine: "DeepSpeedEngine", twin: PreTrainedModel) -> Iterator[None]:
+    """Let `twin`, a copy of the model made before `initialise`, compute with the engine's current parameters.
+
+    The twin has none of DeepSpeed's hooks, which under ZeRO stage 3 would have all processes compute in step: each may
+    generate as long as its own responses take. Outside the context the twin has no parameters and takes no memory.
+    """
+    with gathered(engine):
+        for own, trained in zip(twin.parameters(), engine.module.parameters(), strict=True):
+            own.data = trained.data
+        yield
+        for own in twin.parameters():
+            own.data = own.new_empty(0)

@@ -1,50 +1,97 @@
-"""Log-probabilities of given tokens, and entropies, without a float32 copy of all logits.
+"""Log-probabilities of given tokens, and entropies, without ever holding all logits.
 
-The float32 softmax of B x T x V logits is what fills the memory first: it is taken over a few sequences at a time, and
-taken again in the backward pass instead of being kept.
+B x T x V logits are what fills the memory first. They are computed for a few targets at a time, from the decoder's
+hidden states, and once more in the backward pass instead of being kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from tokenshift.training.batches import Padded
 
 CHUNK_BYTES = 2**28  # of float32 logits at once
 
 
-def target_logits(model: nn.Module, batch: Padded) -> Tensor:
-    """Logits (B, T - first, V) from which `batch`'s tokens from `first` on are predicted."""
-    kept = batch.tokens.shape[1] - batch.first
-    return model(input_ids=batch.tokens[:, :-1], logits_to_keep=kept, use_cache=False).logits
+class TokenModel(nn.Module):
+    """A causal LM that maps a batch to the log-probabilities, and if asked the entropies, at its targets."""
+
+    def __init__(self, model: PreTrainedModel, chunked_head: bool = True):
+        """`chunked_head` calls the output head once for every chunk of targets, and again in the backward pass.
+
+        Not under ZeRO stage 3, which gathers the head's weights at every call, on all processes in step.
+        """
+        super().__init__()
+        self.model = model
+        self.chunked_head = chunked_head
+
+    def forward(
+        self, batch: Padded, temperature: float = 1.0, with_entropies: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probabilities (B, T) and entropies (B, T) or None, float32, in nats; 0 where `batch` has no target."""
+        decoder = self.model.get_decoder()
+        hidden = decoder(input_ids=batch.tokens[:, :-1], use_cache=False).last_hidden_state[:, batch.first - 1 :]
+        states, targets = hidden[batch.mask], batch.targets[batch.mask]  # (N, H), (N,)
+
+        def of_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            logp = log_probs(logits, targets, temperature)
+            return (logp, entropies(logits, temperature)) if with_entropies else (logp,)
+
+        def of_states(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            return of_logits(self._logits(states), targets)
+
+        if self.chunked_head:
+            found = self._by_chunks(of_states, states, targets)
+        else:
+            found = self._by_chunks(of_logits, self._logits(states), targets)
+        spread = [
+            torch.zeros_like(batch.mask, dtype=values.dtype).masked_scatter(batch.mask, values) for values in found
+        ]
+        return spread[0], spread[1] if with_entropies else None
+
+    def _logits(self, states: Tensor) -> Tensor:
+        """Logits (N, V) from final hidden states (N, H), with all that the architecture does after its decoder."""
+        placeholder = torch.zeros(1, 1, dtype=torch.long, device=states.device)
+        with _stepping_aside(self.model.get_decoder(), states[None]):
+            return self.model(input_ids=placeholder, use_cache=False).logits[0]
+
+    def _by_chunks(self, function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> list[Tensor]:
+        vocabulary_size = self.model.config.get_text_config().vocab_size
+        rows = max(1, CHUNK_BYTES // (4 * vocabulary_size))
+        chunks = zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+        if torch.is_grad_enabled():
+            parts = [checkpoint(function, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
+        else:
+            parts = [function(*chunk) for chunk in chunks]
+        return [torch.cat(values) for values in zip(*parts, strict=True)]
 
 
-def log_probs(logits: Tensor, tokens: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-probabilities (B, T), float32, of `tokens` (B, T) under `logits` (B, T, V) at `temperature`."""
-
-    def of(logits: Tensor, tokens: Tensor) -> Tensor:
-        scaled = logits.float() / temperature
-        return scaled.gather(-1, tokens[..., None]).squeeze(-1) - scaled.logsumexp(-1)
-
-    return _by_sequences(of, logits, tokens)
-
-
-def entropies(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Entropies (B, T), float32, in nats, of the distributions of `logits` (B, T, V) at `temperature`."""
-
-    def of(logits: Tensor) -> Tensor:
-        logp = torch.log_softmax(logits.float() / temperature, dim=-1)
-        return -(logp.exp() * logp).sum(-1)
-
-    return _by_sequences(of, logits)
+@contextmanager
+def _stepping_aside(decoder: nn.Module, states: Tensor) -> Iterator[None]:
+    """Have `decoder` return `states` instead of computing them."""
+    decoder.forward = lambda *_, **__: BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=states)
+    try:
+        yield
+    finally:
+        del decoder.forward
 
 
-def _by_sequences(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    logits = tensors[0]
-    rows = max(1, CHUNK_BYTES // (4 * logits[0].numel()))
-    chunks = zip(*(tensor.split(rows) for tensor in tensors), strict=True)
-    if not torch.is_grad_enabled():
-        return torch.cat([function(*chunk) for chunk in chunks])
-    return torch.cat([checkpoint(function, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks])
+def log_probs(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
+    """Log-probabilities (N,), at least float32, of `tokens` (N,) under `logits` (N, V) at `temperature`."""
+    scaled = _wide(logits) / temperature
+    return scaled.gather(-1, tokens[..., None]).squeeze(-1) - scaled.logsumexp(-1)
+
+
+def entropies(logits: Tensor, temperature: float) -> Tensor:
+    """Entropies (N,), at least float32, in nats, of the distributions of `logits` (N, V) at `temperature`."""
+    logp = torch.log_softmax(_wide(logits) / temperature, dim=-1)
+    return -(logp.exp() * logp).sum(-1)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

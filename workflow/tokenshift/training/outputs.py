@@ -1,8 +1,8 @@
-"""What training writes: models as Hugging Face folders, checkpoints, and one line of metrics a step."""
+"""Trained models as Hugging Face folders, each with a model card."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from torch import Tensor
@@ -12,17 +12,52 @@ from transformers.utils import logging
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
+ORIGINS = {
+    "pretrain": "next-token training",
+    "sft": "supervised fine-tuning on written solutions",
+    "rl": "reinforcement learning with verifiable rewards",
+}
 
-def export(engine: "DeepSpeedEngine", tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
-    """Write the model, in the precision of training, and its tokenizer as a Hugging Face folder.
+
+def export(engine: "DeepSpeedEngine", tokenizer: PreTrainedTokenizerBase, folder: str | Path, card: str) -> None:
+    """Write the model, in the precision of training, its tokenizer and its `card` as a Hugging Face folder.
 
     Every process has to call it; the first one writes.
     """
-    state = _consolidated_state(engine.module)
+    model = engine.module.model
+    state = _consolidated_state(model)
     if dist.get_rank() == 0:
         logging.disable_progress_bar()
-        engine.module.save_pretrained(folder, state_dict=state)
+        model.save_pretrained(folder, state_dict=state)
         tokenizer.save_pretrained(folder)
+        (Path(folder) / "README.md").write_text(card)
+
+
+def model_card(origin: str, base: str | None, data: str, spec: dict[str, Any]) -> str:
+    """Model card in Markdown: how (`origin`: pretrain, sft or rl), from what and on what `data` the model was trained.
+
+    `spec` is that of the training script; `base` the name of the model that training started from.
+    """
+    metadata = ["library_name: transformers", "pipeline_tag: text-generation", f"tags: [tokenshift, {origin}]"]
+    metadata += [] if base is None else [f"base_model: {base}"]
+    settings = spec[origin]
+    recipe = f" by the recipe `{settings['recipe']}`" if "recipe" in settings else ""
+    rows = [f"| `{key}` | `{json.dumps(value, sort_keys=True)}` |" for key, value in sorted(settings.items())]
+    return "\n".join(
+        [
+            "---",
+            *metadata,
+            "---",
+            "",
+            f"Made by {ORIGINS[origin]}{recipe} from {base or 'random weights'} on `{data}`, seed {spec['seed']}.",
+            f"Prompt: `{json.dumps(spec['prompt'], sort_keys=True)}`.",
+            "",
+            "| Setting | Value |",
+            "| --- | --- |",
+            *rows,
+            "",
+        ]
+    )
 
 
 def _consolidated_state(module: PreTrainedModel) -> dict[str, Tensor]:
@@ -37,20 +72,3 @@ def _consolidated_state(module: PreTrainedModel) -> dict[str, Tensor]:
             with deepspeed.zero.GatheredParameters([tensor]):
                 state[name] = tensor.detach().cpu().clone()
     return state
-
-
-def checkpoint_due(step: int, steps: int, every: int | None) -> bool:
-    """Whether `step` is a multiple of `every` or the last of `steps`; never when `every` is None."""
-    return every is not None and (step % every == 0 or step == steps)
-
-
-def checkpoint_folder(folder: Path, step: int) -> Path:
-    """Where the model after `step` is kept in the model folder of the run."""
-    return folder / "checkpoints" / f"step-{step:06d}"
-
-
-def append_metrics(folder: Path, row: dict[str, float | int | None]) -> None:
-    """Append `row` to metrics.jsonl of `folder`. It holds no times: two runs of one study write the same bytes."""
-    if dist.get_rank() == 0:
-        with open(folder / "metrics.jsonl", "a") as file:
-            file.write(json.dumps(row) + "\n")

@@ -1,20 +1,19 @@
 """Next-token training on written solutions: pretraining from scratch and supervised fine-tuning."""
 
+import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
-from transformers import PreTrainedTokenizerBase
 
+from tokenshift.errors import StudyError
 from tokenshift.progress import progress
-from tokenshift.training.batches import Padded, micro_batches, pad, shuffled_batch
+from tokenshift.training.batches import Padded, dealt, micro_batches, pad_part, shuffled_batch
 from tokenshift.training.encoding import Example, require_context
-from tokenshift.training.engine import optimiser_step, world_total
-from tokenshift.training.log_probs import log_probs, target_logits
-from tokenshift.training.outputs import append_metrics, checkpoint_due, checkpoint_folder, export
+from tokenshift.training.engine import NonFiniteLoss, optimiser_step
+from tokenshift.training.run import Run, checkpoint_due
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -34,41 +33,47 @@ def warmup_then_linear(optimiser: Optimizer, steps: int) -> LRScheduler:
 
 
 def negative_log_likelihood(model: nn.Module, batch: Padded, tokens: int) -> Tensor:
-    """Sum of -log p over `batch`'s targets, divided by `tokens`, the number of targets of the whole optimiser batch."""
-    logp = log_probs(target_logits(model, batch), batch.targets)
+    """Sum of -log p of `model` (a TokenModel) at `batch`'s targets, divided by `tokens`, those of the whole batch."""
+    logp, _ = model(batch)
     return -(logp * batch.mask).sum() / tokens
 
 
 def train(
     engine: "DeepSpeedEngine",
-    tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
     settings: dict[str, Any],
     seed: int,
     checkpoint_every: int | None,
-    folder: Path,
+    run: Run,
 ) -> None:
-    """Train for settings["steps"] batches of settings["batch_size"] examples.
+    """Train for settings["steps"] batches of settings["batch_size"] examples, from where `run` was left.
 
-    Leaves the model, its checkpoints and metrics.jsonl in `folder`. Raises StudyError when the examples do not fill a
-    batch or one is longer than the model's context.
+    Raises StudyError when the examples do not fill a batch or one is longer than the model's context, and when a loss
+    is not finite; Stopped, once the state is saved, after a signal.
     """
-    require_context((len(example.token_ids) for example in examples), engine.module)
+    require_context((len(example.token_ids) for example in examples), engine.module.model)
+    world = run.world
+    done = run.restore({"step": 0})["step"]
     engine.train()
-    bar = progress(range(1, settings["steps"] + 1), "training", "step")
+    bar = progress(range(done + 1, settings["steps"] + 1), "training" if world.first else None, "step")
     for step in bar:
+        began = time.perf_counter()
         rows = shuffled_batch(seed, len(examples), settings["batch_size"], step - 1)
-        chosen = [examples[row] for row in rows]
-        tokens = world_total(sum(len(example.token_ids) - example.first for example in chosen), engine.device)
-        parts = [
-            pad([chosen[i].token_ids for i in part], [chosen[i].first for i in part], engine.device)
-            for part in micro_batches([len(example.token_ids) for example in chosen], settings["micro_batch_size"])
-        ]
+        sequences = [examples[row].token_ids for row in rows]
+        firsts = [examples[row].first for row in rows]
+        lengths = [len(sequence) for sequence in sequences]
+        tokens = sum(lengths) - sum(firsts)
+        parts = micro_batches(lengths, settings["micro_batch_size"], settings["micro_batch_tokens"])
+        mine = [pad_part(part, sequences, firsts, engine.device) for part in dealt(parts, world.rank, world.size)]
         learning_rate = engine.get_lr()[0]
-        loss, norm = optimiser_step(engine, parts, lambda part, n=tokens: negative_log_likelihood(engine, part, n))
-        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        row = {"step": step, "loss": loss, "learning_rate": learning_rate, "gradient_norm": norm, "tokens": tokens}
-        append_metrics(folder, row)
+        try:
+            loss, norm = optimiser_step(engine, mine, lambda part, n=tokens: negative_log_likelihood(engine, part, n))
+        except NonFiniteLoss as error:
+            raise StudyError(f"step {step}: {error}; {run.saved_state()}. Try a lower learning_rate") from None
+        speed = tokens / (time.perf_counter() - began)
+        bar.set_postfix({"loss": f"{loss:.3f}", "tokens/s": f"{speed:.0f}"}, refresh=False)
+        row = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": norm, "tokens": tokens}
+        run.metrics.report(step, row, {"tokens_per_second": speed})
         if checkpoint_due(step, settings["steps"], checkpoint_every):
-            export(engine, tokenizer, checkpoint_folder(folder, step))
-    export(engine, tokenizer, folder)
+            run.keep(step)
+        run.finish_step({"step": step})

@@ -1,0 +1,76 @@
+"""What the RL run reports, and how it ends where it cannot go on."""
+
+import dataclasses
+import json
+
+import polars as pl
+import pytest
+
+from tiny_rl import SMALL, guesser, rollouts_of, settings, train_guesser
+from tokenshift.errors import StudyError
+from tokenshift.verification import Grader
+
+
+@pytest.fixture(scope="module")
+def model():
+    return guesser()
+
+
+def rows(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_every_step_reports_what_the_study_needs(tmp_path, model):
+    rl = settings(
+        "dapo",
+        **SMALL | {"steps": 3},
+        weight={"divergence": {"alpha": 20.0}},
+        evaluation={"problems": "train", "every": 2, "samples": 3},
+    )
+    train_guesser(tmp_path / "run", model, rl)
+    reported = rows(tmp_path / "run")
+    every = {"step", "draws", "groups", "filtered_groups", "reward", "accuracy", "response_length", "loss", "entropy"}
+    every |= {"clip_low", "clip_high", "kl_old", "kl_base", "weight", "weight_min", "weight_max", "gradient_norm"}
+    assert [set(row) - every for row in reported] == [set(), *[{"heldout_accuracy", "heldout_length"}] * 2]
+    assert all(every <= set(row) for row in reported)
+    (times,) = (tmp_path / "run.state").glob("*/times.jsonl")
+    keys = {"step", "rollout_seconds", "update_seconds", "tokens_per_second"}
+    assert [set(json.loads(line)) for line in times.read_text().splitlines()] == [keys] * 3
+
+
+def test_without_a_copy_of_the_initial_policy_its_kl_is_not_reported(tmp_path, model):
+    train_guesser(tmp_path / "run", model, settings("dapo", **SMALL | {"steps": 1}, report_base_kl=False))
+    assert "kl_base" not in rows(tmp_path / "run")[0]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_step_and_state(tmp_path, model):
+    rl = settings("dapo", **SMALL | {"learning_rate": 1e30, "warmup_steps": 0}, save_every=1)
+    with pytest.raises(StudyError, match=r"step 1: the (loss|norm of the gradient).* (nan|inf).*; no state was saved"):
+        train_guesser(tmp_path / "run", model, rl)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_state_before_a_loss_that_is_not_finite_is_kept(tmp_path, model):
+    # The first step overflows the weights, the second finds no finite logits.
+    rl = settings("grpo", **SMALL | {"learning_rate": 1e37, "mini_batch_prompts": 2}, save_every=1)
+    with pytest.raises(StudyError, match="step 2: the loss is nan; the state after step 1 is kept in"):
+        train_guesser(tmp_path / "run", model, rl)
+    (state,) = (tmp_path / "run.state").glob("*/state.json")
+    assert json.loads(state.read_text())["position"]["step"] == 1
+
+
+def test_a_run_may_stop_where_no_group_is_mixed(tmp_path, model):
+    rl = settings("dapo", **SMALL | {"max_new_tokens": 3}, dynamic_sampling_draws=2, no_mixed_groups="stop")
+    with pytest.raises(StudyError, match=r"step 1: 0 of 2 groups of mixed correctness after 2 draws.*is stop"):
+        train_guesser(tmp_path / "run", model, rl)
+
+
+def test_an_empty_training_set_is_refused(model):
+    with Grader() as grader:
+        rollouts = rollouts_of(model, grader, settings("dapo", **SMALL))
+        empty = dataclasses.replace(rollouts, problems=pl.DataFrame(schema=rollouts.problems.schema))
+        with pytest.raises(StudyError, match="the problem set to train on is empty"):
+            empty.check_prompts()
+        few = dataclasses.replace(rollouts, prompts=4)
+        with pytest.raises(StudyError, match="cannot draw a batch of 4 rows from 3"):
+            few.draw(0, "step-1")

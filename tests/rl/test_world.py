@@ -1,0 +1,107 @@
+"""Training on two processes against training on one: same steps, same runs, whatever DeepSpeed splits."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import processes
+from tiny_rl import SMALL, TOKENIZER, guesser, random_groups, settings, train_guesser
+from tiny_training import OPTIMISATION, start, tiny_model, weights
+from tokenshift.rl.trainer import Trainer
+from tokenshift.training.engine import gathered, join_world
+from tokenshift.training.world import World
+
+WIDE = {"intermediate_size": 4096}  # enough for ZeRO stage 3 to split its parameters
+
+
+def ten_updates(file: str, rl: dict) -> None:
+    """Save the weights before and after each of ten updates, of two optimiser steps each."""
+    engine = start(tiny_model(), **{key: rl[key] for key in OPTIMISATION})
+    trainer = Trainer(engine, tiny_model().eval(), rl)
+    seen, metrics = [], []
+    for number in range(11):
+        if number:
+            metrics.append(trainer.update(random_groups()))
+        with gathered(engine):
+            seen.append(torch.cat([weight.flatten().double() for weight in weights(engine.module).values()]))
+    if World.current().first:
+        torch.save((torch.stack(seen).diff(dim=0), metrics), file)
+
+
+def updates(folder: Path, size: int, **overrides) -> tuple[torch.Tensor, list[dict]]:
+    """Changes of the weights (10, number of weights), and the metrics of each update."""
+    rl = settings(
+        "dapo", weight={"divergence": {"alpha": 20.0}}, kl_coefficient=0.1, learning_rate=1e-3, entropy_bonus=0.0
+    )
+    file = folder / f"{size}-{'-'.join(map(str, overrides.values()))}.pt"
+    processes.run(size, folder / "log", ten_updates, str(file), rl | overrides)
+    return torch.load(file)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return updates(tmp_path_factory.mktemp("alone"), 1, micro_batch_size=16)
+
+
+LAYOUTS = [
+    (1, {"micro_batch_size": 1}),
+    (1, {"micro_batch_size": 4}),
+    (1, {"micro_batch_size": 16, "micro_batch_tokens": 25}),
+    (2, {"micro_batch_size": 1}),
+    (2, {"micro_batch_size": 4}),
+    (2, {"micro_batch_size": 16}),
+    (2, {"micro_batch_size": 4, "zero_stage": 1}),
+    (2, {"micro_batch_size": 4, "zero_stage": 2}),
+    (2, {"micro_batch_size": 4, "zero_stage": 3}),
+    (2, {"micro_batch_size": 4, "zero_stage": 2, "gradient_checkpointing": True}),
+]
+
+
+@pytest.mark.parametrize(("size", "layout"), LAYOUTS)
+def test_an_update_depends_on_no_layout(tmp_path, alone, size, layout):
+    changes, metrics = updates(tmp_path, size, **layout)
+    expected, expected_metrics = alone
+    assert ((changes - expected).norm(dim=1) < 1e-5 * expected.norm(dim=1)).all()
+    for row, other in zip(metrics, expected_metrics, strict=True):
+        assert row == pytest.approx(other, rel=1e-4, abs=1e-7)
+
+
+def train_wide(folder: str, weights_file: str, rl: dict) -> None:
+    model = tiny_model(len(TOKENIZER), **WIDE)
+    model.load_state_dict(torch.load(weights_file))
+    train_guesser(Path(folder), model, rl)
+
+
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+def test_runs_on_two_processes_with_split_parameters_are_those_of_one(tmp_path, gradient_checkpointing):
+    rl = settings("dapo", **SMALL | {"steps": 3}, evaluation={"problems": "train", "every": 2})
+    split = rl | {"zero_stage": 3, "gradient_checkpointing": gradient_checkpointing}
+    rows, weights_file = [], tmp_path / "weights.pt"
+    torch.save(guesser(**WIDE).state_dict(), weights_file)
+    for size, chosen in ((1, rl), (2, split)):
+        folder = tmp_path / str(size)
+        processes.run(size, tmp_path / "log", train_wide, str(folder), str(weights_file), chosen)
+        rows.append([json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()])
+    for row, other in zip(*rows, strict=True):
+        assert row == pytest.approx(other, rel=1e-2, abs=1e-5)
+    assert "heldout_accuracy" in rows[0][-1]
+
+
+def exchange(folder: str) -> None:
+    join_world("cpu")
+    world = World.current()
+    answers = {
+        "merged": world.merged([item * 10 for item in world.share(range(5))]),
+        "joined": world.joined(torch.arange(world.rank + 1)).tolist(),
+        "any": [world.any(world.rank == 1, torch.device("cpu")), world.any(False, torch.device("cpu"))],
+    }
+    (Path(folder) / f"{world.rank}.json").write_text(json.dumps(answers))
+
+
+def test_what_processes_exchange(tmp_path):
+    processes.run(2, tmp_path / "log", exchange, str(tmp_path))
+    for rank in range(2):
+        answers = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert answers == {"merged": [0, 10, 20, 30, 40], "joined": [0, 0, 1], "any": [True, False]}

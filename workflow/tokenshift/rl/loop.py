@@ -1,0 +1,113 @@
+"""The RL run: step after step of rollouts and updates, with reports, evaluations and checkpoints."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from tokenshift.errors import StudyError
+from tokenshift.progress import progress
+from tokenshift.rl.objective import Settings
+from tokenshift.rl.rollout_batches import Group, RolloutBatch, Rollouts, collect, shortfall
+from tokenshift.rl.trainer import Trainer, shaped_rewards
+from tokenshift.training.engine import NonFiniteLoss, sharing_parameters
+from tokenshift.training.run import Position, Run, checkpoint_due
+
+
+def accuracy(groups: Sequence[Group]) -> float:
+    """Share of correct responses."""
+    correct = [answer for group in groups for answer in group.correct]
+    return sum(correct) / len(correct)
+
+
+def mean_length(groups: Sequence[Group]) -> float:
+    """Mean length of the responses, in tokens."""
+    lengths = [len(response) for group in groups for response in group.responses]
+    return sum(lengths) / len(lengths)
+
+
+def rollout_metrics(batch: RolloutBatch, settings: Settings) -> dict[str, float | int]:
+    """Metrics of all responses drawn for a step, and the share of groups that teach nothing: all right or all wrong."""
+    drawn = batch.drawn
+    return {
+        "draws": batch.draws,
+        "reward": shaped_rewards(drawn, settings).mean().item(),
+        "accuracy": accuracy(drawn),
+        "response_length": mean_length(drawn),
+        "filtered_groups": sum(not group.mixed for group in drawn) / len(drawn),
+        "groups": len(batch.groups),
+    }
+
+
+def train(trainer: Trainer, rollouts: Rollouts, heldout: Rollouts | None, run: Run) -> None:
+    """Train for the trainer's settings["steps"] rollout batches, from where `run` was left.
+
+    `heldout` answers the problems of settings["evaluation"]. Raises StudyError when a prompt cannot be encoded or, with
+    the longest response, does not fit into the model's context; when a loss is not finite; when no group is mixed and
+    settings["no_mixed_groups"] is "stop"; and Stopped, once the state is saved, after a signal.
+    """
+    settings = trainer.settings
+    for asked in filter(None, (rollouts, heldout)):
+        asked.check_prompts()
+    position = run.restore({"step": 0, "draws": 0})
+    remaining = range(position["step"] + 1, settings["steps"] + 1)
+    bar = progress(remaining, "training" if run.world.first else None, "step")
+    for step in bar:
+        began = time.perf_counter()
+        batch = _rollout_batch(trainer, rollouts, run, position)
+        position = {"step": step, "draws": position["draws"] + batch.draws}
+        row = rollout_metrics(batch, settings)
+        drawn = time.perf_counter()
+        if batch.groups:
+            row |= _updated(trainer, batch, run, step)
+        tokens = sum(len(response) for group in batch.drawn for response in group.responses)
+        ended = time.perf_counter()
+        times = {
+            "rollout_seconds": drawn - began,
+            "update_seconds": ended - drawn,
+            "tokens_per_second": tokens / (ended - began),
+        }
+        if heldout is not None and checkpoint_due(step, settings["steps"], settings["evaluation"]["every"]):
+            row |= evaluation(trainer, heldout)
+        run.metrics.report(step, row, times)
+        shown = {"accuracy": f"{row['accuracy']:.3f}", "tokens/s": f"{times['tokens_per_second']:.0f}"}
+        bar.set_postfix(shown, refresh=False)
+        if checkpoint_due(step, settings["steps"], settings["checkpoint_every"]):
+            run.keep(step)
+        run.finish_step(position)
+
+
+def _rollout_batch(trainer: Trainer, rollouts: Rollouts, run: Run, position: Position) -> RolloutBatch:
+    """The next step's rollout batch; says so where dynamic sampling does not fill it."""
+    settings, step = trainer.settings, position["step"] + 1
+
+    def draw(number: int) -> list[Group]:
+        run.stop_if_asked(position)
+        with sharing_parameters(trainer.engine, rollouts.policy.model):
+            return rollouts.draw(position["draws"] + number, f"rl-step-{step}-draw-{number}")
+
+    batch = collect(draw, settings["prompts_per_step"], settings["dynamic_sampling_draws"])
+    message = shortfall(batch, settings["prompts_per_step"])
+    if message and not batch.groups and settings["no_mixed_groups"] == "stop":
+        raise StudyError(f"step {step}: {message.split(';')[0]}, and `no_mixed_groups` is stop; {run.saved_state()}")
+    if message and run.world.first:
+        tqdm.write(f"step {step}: {message}", file=sys.stderr)
+    return batch
+
+
+def _updated(trainer: Trainer, batch: RolloutBatch, run: Run, step: int) -> dict[str, float]:
+    try:
+        return trainer.update(batch.groups)
+    except NonFiniteLoss as error:
+        raise StudyError(
+            f"step {step}: {error}; {run.saved_state()}. A lower learning_rate or gradient_clip, or float32 in place "
+            "of bfloat16, are the usual remedies"
+        ) from None
+
+
+def evaluation(trainer: Trainer, heldout: Rollouts) -> dict[str, float]:
+    """Accuracy and length of the current policy's responses to held-out problems, with the same noise at every step."""
+    with sharing_parameters(trainer.engine, heldout.policy.model):
+        groups = heldout.answered(heldout.problems, "rl-evaluation")
+    return {"heldout_accuracy": accuracy(groups), "heldout_length": mean_length(groups)}

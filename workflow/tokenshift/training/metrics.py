@@ -1,0 +1,65 @@
+"""What a training run reports: metrics and times of each step, and both for TensorBoard where that is installed."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tokenshift.training.world import World
+
+Row = dict[str, float | int | None]
+
+
+class Metrics:
+    """Files of the first process; on the others everything here does nothing.
+
+    metrics.jsonl in the model folder holds no times: two runs of one study write the same bytes. times.jsonl and
+    tensorboard/ are beside it.
+    """
+
+    def __init__(self, root: Path, model_folder: Path):
+        self._root = root
+        self._metrics = model_folder / "metrics.jsonl"
+        self._times = root / "times.jsonl"
+        self._first = World.current().first
+        self._board: Any = None
+        self._purge_step: int | None = None
+
+    def size(self) -> int:
+        """Bytes of metrics.jsonl so far."""
+        return self._metrics.stat().st_size if self._metrics.is_file() else 0
+
+    def rewind(self, step: int, size: int) -> None:
+        """Forget all that was reported after `step`, when metrics.jsonl had `size` bytes."""
+        if step == 0:
+            self._times.unlink(missing_ok=True)
+            shutil.rmtree(self._root / "tensorboard", ignore_errors=True)
+        self._metrics.touch()
+        with open(self._metrics, "r+b") as file:
+            file.truncate(size)
+        self._purge_step = step + 1
+
+    def report(self, step: int, metrics: Row, times: Row) -> None:
+        """Append the rows of `step`."""
+        if not self._first:
+            return
+        for file, row in ((self._metrics, metrics), (self._times, times)):
+            with open(file, "a") as lines:
+                lines.write(json.dumps({"step": step, **row}) + "\n")
+        self._to_board(step, metrics | times)
+
+    def _to_board(self, step: int, row: Row) -> None:
+        if self._board is None and importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self._root / "tensorboard"), purge_step=self._purge_step)
+        if self._board is not None:
+            for name, value in row.items():
+                if value is not None:
+                    self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write out what TensorBoard still holds back."""
+        if self._board is not None:
+            self._board.close()

@@ -1,0 +1,202 @@
+"""A training run that may be stopped at any moment and goes on from its last saved step as if it had not been.
+
+Its folder, which is no output of any rule, is named after all that the run depends on:
+
+    FOLDER/KEY/spec.json    that very thing
+               state.json   the last saved step, and where in the data it stands; written last, so never half
+               step-N/      DeepSpeed's state after that step, and each process's random number generators
+               model/       what the finished run publishes: metrics.jsonl, checkpoints/
+               times.jsonl, tensorboard/    what differs between two equal runs; these stay when the run is over
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from tokenshift.artifacts import atomic_folder, write_json
+from tokenshift.errors import StudyError
+from tokenshift.training.metrics import Metrics
+from tokenshift.training.outputs import export
+from tokenshift.training.world import World
+
+if TYPE_CHECKING:
+    from deepspeed import DeepSpeedEngine
+
+LASTING = ("spec.json", "times.jsonl", "tensorboard")
+
+Position = dict[str, int]  # how far a run has come: the step, and whatever else finds its place in the data
+
+
+class Stopped(StudyError):
+    """The run was asked to stop and has saved its state."""
+
+
+class Run:
+    """One training run: its engine, its folder, and what it has reported so far."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        spec: dict[str, Any],
+        engine: "DeepSpeedEngine",
+        tokenizer: PreTrainedTokenizerBase,
+        card: str,
+        save_every: int,
+    ):
+        """A run in `folder` that depends on `spec`, which holds hashes of its inputs too.
+
+        `card` is the model card of what it exports. Raises StudyError when the folder holds the state of another spec.
+        """
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.world = World.current()
+        self._card = card
+        self._save_every = save_every
+        self._spec = json.loads(json.dumps(spec | {"processes": self.world.size}))
+        self.root = Path(folder) / spec_key(self._spec)
+        self.model_folder = self.root / "model"
+        self._check_spec()
+        self._signal: int | None = None
+        self._saved: int | None = None
+        self.metrics = Metrics(self.root, self.model_folder)
+
+    def _check_spec(self) -> None:
+        known = self.root / "spec.json"
+        if known.is_file() and json.loads(known.read_text()) != self._spec:
+            raise StudyError(f"{self.root} holds the state of another run (see its spec.json); delete it to start anew")
+        if self.world.first:
+            self.model_folder.mkdir(parents=True, exist_ok=True)
+            write_json(known, self._spec)
+        self.world.barrier()
+
+    def restore(self, start: Position) -> Position:
+        """Put the engine and the reports where the last saved step left them; `start` where there is none."""
+        state = self.root / "state.json"
+        position, size = start, 0
+        if state.is_file():
+            saved = json.loads(state.read_text())
+            position, size = saved["position"], saved["metrics_bytes"]
+            folder = self.root / f"step-{position['step']}"
+            self.engine.load_checkpoint(str(self.root), tag=folder.name)
+            _restore_generators(torch.load(folder / f"generators-{self.world.rank}.pt", weights_only=False))
+            self._saved = position["step"]
+        self.world.barrier()
+        if self.world.first:
+            self.metrics.rewind(position["step"], size)
+            for folder in self.model_folder.glob("checkpoints/step-*"):
+                if int(folder.name.removeprefix("step-")) > position["step"]:
+                    shutil.rmtree(folder)
+        self.world.barrier()
+        return position
+
+    def save(self, position: Position) -> None:
+        """Save what the run's future depends on; the state saved before is deleted once this one is complete."""
+        folder = self.root / f"step-{position['step']}"
+        self.engine.save_checkpoint(str(self.root), tag=folder.name, save_latest=False)
+        torch.save(_generators(), folder / f"generators-{self.world.rank}.pt")
+        self.world.barrier()
+        if self.world.first:
+            write_json(self.root / "state.json", {"position": position, "metrics_bytes": self.metrics.size()})
+            for other in self.root.glob("step-*"):
+                if other != folder:
+                    shutil.rmtree(other)
+        self._saved = position["step"]
+        self.world.barrier()
+
+    def finish_step(self, position: Position) -> None:
+        """Save where a save is due. Raises Stopped, after saving, when a signal has asked this run to stop."""
+        if position["step"] % self._save_every == 0:
+            self.save(position)
+        self.stop_if_asked(position)
+
+    def stop_if_asked(self, position: Position) -> None:
+        """Raise Stopped, with the state after `position` saved, when a signal has asked any process to stop.
+
+        Only to be called while nothing has changed since `position`.
+        """
+        if self.world.any(self._signal is not None, self.engine.device):
+            if self._saved != position["step"]:
+                self.save(position)
+            raise Stopped(
+                f"stopped by a signal after step {position['step']}; the state is saved in {self.root}: run it again "
+                "to go on from there"
+            )
+
+    def saved_state(self) -> str:
+        """Where the last saved state is, for messages."""
+        if self._saved is None:
+            return "no state was saved yet"
+        return f"the state after step {self._saved} is kept in {self.root}"
+
+    def keep(self, step: int) -> None:
+        """Export the model after `step` as one of the checkpoints that are published."""
+        export(self.engine, self.tokenizer, checkpoint_folder(self.model_folder, step), self._card)
+
+    def publish(self, output: str | Path) -> None:
+        """Export the final model to `output`, with checkpoints and metrics, and delete the state."""
+        export(self.engine, self.tokenizer, self.model_folder, self._card)
+        self.world.barrier()
+        if self.world.first:
+            self.metrics.close()
+            with atomic_folder(output) as folder:
+                shutil.copytree(self.model_folder, folder, copy_function=_link_or_copy, dirs_exist_ok=True)
+            (self.root / "state.json").unlink(missing_ok=True)
+            for done in [file for file in self.root.iterdir() if file.name not in LASTING]:
+                shutil.rmtree(done) if done.is_dir() else done.unlink()
+        self.world.barrier()
+
+    def __enter__(self) -> "Run":
+        self._before = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask_to_stop(self, number: int, _: object) -> None:
+        self._signal = number
+
+
+def spec_key(spec: dict[str, Any]) -> str:
+    """Name of the folder of a run: a hash of all it depends on."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Where the model after `step` is kept in the model folder of the run."""
+    return folder / "checkpoints" / f"step-{step:06d}"
+
+
+def checkpoint_due(step: int, steps: int, every: int | None) -> bool:
+    """Whether `step` is a multiple of `every` or the last of `steps`; never when `every` is None."""
+    return every is not None and (step % every == 0 or step == steps)
+
+
+def _generators() -> dict[str, Any]:
+    """States of the random number generators of this process."""
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}  # noqa: NPY002
+
+
+def _restore_generators(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None:
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

@@ -1,0 +1,62 @@
+"""The processes that train together: which one this is, and what they exchange besides gradients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class World:
+    """`rank` of this process among `size`. Every process has to make the same calls in the same order."""
+
+    rank: int
+    size: int
+
+    @classmethod
+    def current(cls) -> Self:
+        """The world joined before (tokenshift.training.engine.join_world); without one, of this process alone."""
+        return cls(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else cls(0, 1)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[Item]) -> list[Item]:
+        """Those of `items` that this process works on: every size-th from its own on."""
+        return list(items[self.rank :: self.size])
+
+    def merged(self, mine: list[Item]) -> list[Item]:
+        """Results of all processes for the items of their `share`, in the items' order."""
+        if self.size == 1:
+            return mine
+        parts: list[list[Item]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(parts, mine)
+        return [parts[i % self.size][i // self.size] for i in range(sum(map(len, parts)))]
+
+    def joined(self, mine: Tensor) -> Tensor:
+        """The tensors (N,) of all processes, which may differ in length, one after another, on each of them."""
+        if self.size == 1:
+            return mine
+        parts: list[Tensor] = [mine] * self.size
+        dist.all_gather_object(parts, mine.cpu())
+        return torch.cat(parts).to(mine.device)
+
+    def any(self, mine: bool, device: torch.device) -> bool:
+        """Whether it holds on any process."""
+        if self.size == 1:
+            return mine
+        count = torch.tensor(int(mine), device=device)
+        dist.all_reduce(count)
+        return bool(count)
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.size > 1:
+            dist.barrier()
