@@ -2,7 +2,7 @@
 
 Time: the whole of scoring (both models, every statistic, the Parquet file) against its floor, two forward passes with
 output heads over the same tokens, in alternation; medians. The responses are natural text (this repository's license),
-since the cost depends on how wide the nuclei are; with --samples several lie behind each prompt, as rollouts do. Without
+since the cost depends on how wide the nuclei are; with --samples several follow each prompt, as rollouts do. Without
 model folders: random weights in SmolLM2-135M's architecture, and random tokens.
 
     python benchmarks/scoring.py time BASE TUNED --threads 2 --dtype float32

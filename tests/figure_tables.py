@@ -312,11 +312,25 @@ def claim_row(claim: str, pair: str, problem_set: str, quantity: str, bound: flo
     return row | limits | {"paper_value": "0.83 (DAPO), 0.98 (SimpleRL)", "verdict": verdict, "n_problems": 64}
 
 
+def truncation(sets: list[str]) -> pl.DataFrame:
+    cuts = [(1.0, 1.0), (1.0, 0.7), (1.0, 0.95), (0.6, 1.0), (0.6, 0.95)]
+    keys = {**along(sets), "cut": cuts, "quantity": ["mean", "share_near_zero", "share_high", "share_high_of_full"]}
+
+    def value(row: dict) -> float:
+        kept = {"mean": 0.02, "share_near_zero": 0.8, "share_high": 0.06, "share_high_of_full": 0.9}[row["quantity"]]
+        return min(1.0, kept * (0.9 + 0.1 * cuts.index(row["cut"]) / len(cuts)))
+
+    temperature, top_p = (pl.col("cut").list.get(index) for index in (0, 1))
+    columns = ["pair", "set", "trajectory", "temperature", "top_p", "quantity", "estimate", "ci_low", "ci_high"]
+    cut = table(keys, value).with_columns(temperature=temperature, top_p=top_p)
+    return cut.select(*columns, "n_problems", "n_tokens")
+
+
 TABLES = {
     made.__name__: made
     for made in (
         *(sparsity, position_profile, entropy_by_js, js_entropy, token_identity, top_k_overlap, rank_reordering),
         *(low_probability, mass_reallocation, evolution, cross_sampling, training, claims),
-        *(recovered_gain, budget_frontier, replacement_positions),
+        *(recovered_gain, budget_frontier, replacement_positions, truncation),
     )
 }

@@ -53,7 +53,7 @@ def test_another_kind_or_version_of_file_is_refused(tmp_path):
     with pytest.raises(StudyError, match=r"missing columns \['problem_id'"):
         read_parquet(path, CORPUS)
     pq.write_table(TABLE.replace_schema_metadata({"tokenshift.schema_version": "0"}), path)
-    with pytest.raises(StudyError, match="schema version 0, expected 1"):
+    with pytest.raises(StudyError, match="schema version 0, expected 2"):
         read_parquet(path, VOCABULARY)
     with pytest.raises(StudyError, match="do not match the schema"):
         write_parquet(path, TABLE, CORPUS, {}, ())

@@ -77,7 +77,7 @@ def assert_scores(table: pl.DataFrame, expected: list[dict], tolerance: float) -
             found = table[column].to_list()
             if isinstance(values[0], list):
                 assert list(map(len, found)) == list(map(len, values)), column
-                found, values = sum(found, []), sum(values, [])
+                found, values = np.concatenate(found), np.concatenate(values)
             np.testing.assert_allclose(found, values, rtol=0, atol=tolerance, err_msg=column)
 
 

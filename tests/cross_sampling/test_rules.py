@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import spatial, stats
 
-from tokenshift.cross_sampling import ALL, CRITERIA, NONE, named, sweep_thresholds
+from tokenshift.cross_sampling import ALL, CRITERIA, NONE, named
 from tokenshift.cross_sampling.rules import Distribution, Evidence
 from tokenshift.errors import StudyError
 from tokenshift.sampling import Sampling
@@ -102,8 +102,3 @@ def test_thresholds_by_position_have_the_length_of_responses():
 def test_an_unknown_criterion_is_refused_with_the_nearest():
     with pytest.raises(StudyError, match="did you mean 'entropy_primary'"):
         named("entropy_prim")
-
-
-def test_thresholds_are_distinct_observed_values_from_the_largest():
-    values = np.array([0.0, 0.0, 0.0, 0.1, 0.2, 0.3])
-    assert sweep_thresholds(values, [0.1, 0.4, 0.6, 0.8]) == [0.2, 0.1, 0.0]

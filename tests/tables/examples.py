@@ -50,6 +50,17 @@ def js(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (kl(first, middle) + kl(second, middle)) / 2
 
 
+def tempered(probabilities: np.ndarray) -> np.ndarray:
+    """The distributions at half the temperature: (N, V)."""
+    return probabilities**2 / (probabilities**2).sum(axis=1, keepdims=True)
+
+
+def shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How many of the k first of two orders (N, V) are the same, for k = 1 to 10: (N, 10)."""
+    rows = zip(first.tolist(), second.tolist(), strict=True)
+    return np.array([[len({*a[:k]} & {*b[:k]}) for k in range(1, 11)] for a, b in rows])
+
+
 def scores(seed: int = 0, problems: int = 6, samples: int = 3, shifted: float = 0.3) -> pl.DataFrame:
     """Scores of two random policies that differ at the share `shifted` of positions; lengths vary from 1 to 30."""
     generator = np.random.default_rng(seed)
@@ -74,6 +85,7 @@ def scores(seed: int = 0, problems: int = 6, samples: int = 3, shifted: float = 
         "token_id": tokens,
         "js": js(base, tuned),
         "js_nucleus": js(cut_base, cut_tuned),
+        "js_ablation": js(tempered(base), tempered(tuned))[:, None].tolist(),
         "kl_base_tuned": kl(base, tuned),
         "kl_tuned_base": kl(tuned, base),
         "entropy_base": -(base * np.log(base)).sum(axis=1),
@@ -88,6 +100,7 @@ def scores(seed: int = 0, problems: int = 6, samples: int = 3, shifted: float = 
         "nucleus_size_tuned": in_tuned.sum(axis=1),
         **{f"mass_base_{kind}": (base * inside).sum(axis=1) for kind, inside in kinds.items()},
         **{f"mass_tuned_{kind}": (tuned * inside).sum(axis=1) for kind, inside in kinds.items()},
+        "top_shared": shared(order_base, order_tuned).tolist(),
         "top_ids_base": order_base[:, :10].tolist(),
         "top_logps_base": np.log(np.take_along_axis(base, order_base, axis=1))[:, :10].tolist(),
         "top_ids_tuned": order_tuned[:, :10].tolist(),

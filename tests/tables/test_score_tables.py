@@ -4,8 +4,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tables.examples import analysis, answer_position, scores, write_rollouts, write_scores, write_vocabulary
+from tables.examples import (
+    analysis,
+    answer_position,
+    scores,
+    write_cross_samples,
+    write_rollouts,
+    write_scores,
+    write_vocabulary,
+)
+from tokenshift.artifacts import write_parquet
 from tokenshift.errors import StudyError
+from tokenshift.schemas import SCORES
 from tokenshift.statistics import Bootstrap
 from tokenshift.tables import (
     entropy_by_js,
@@ -17,6 +27,7 @@ from tokenshift.tables import (
     sparsity,
     token_identity,
     top_k_overlap,
+    truncation,
 )
 from tokenshift.tables.position_profile import index_edges
 
@@ -69,7 +80,8 @@ def test_intervals_are_those_of_resampled_problems(path):
 
 
 def test_position_profile(path):
-    table = position_profile.table([path], [write_rollouts(path.parents[3], "dapo-s1", 0.5)], MODELS, SETTINGS)
+    paths = {"scores": [path], "rollouts": [write_rollouts(path.parents[3], "dapo-s1", 0.5)], "cross_samples": []}
+    table = position_profile.table(paths, MODELS, SETTINGS)
     position = COLUMN["position"]
     length = FRAME.select(pl.len().over("problem_id", "sample")).to_series().to_numpy()
     for origin, index in (("start", position), ("end", length - 1 - position)):
@@ -99,9 +111,28 @@ def test_position_profile(path):
         assert row["n_tokens"] >= (weight > 0).sum()
 
 
-def test_position_profile_needs_the_rollouts_of_the_trajectory(path):
-    with pytest.raises(StudyError, match="no rollouts of 'dapo-s1' on 'heldout'"):
-        position_profile.table([path], [], MODELS, SETTINGS)
+def test_position_profile_along_cross_samples(path, tmp_path):
+    """The answers of the sweep's step that the trajectory names, counted from no switch."""
+    mixed = write_scores(tmp_path, trajectory="forward-js-1")
+    sweep = write_cross_samples(tmp_path, {np.inf: (0.5, 0, 0), 0.1: (0.5, 8, 2), -np.inf: (0.5, 20, 5)})
+    paths = {"scores": [mixed], "rollouts": [], "cross_samples": [sweep]}
+    table = position_profile.table(paths, MODELS, SETTINGS)
+    assert set(table["trajectory"]) == {"forward-js-1"}
+    beyond = write_scores(tmp_path, trajectory="forward-js-3")
+    with pytest.raises(StudyError, match="forward-js-3 asks for step 3 of a sweep with steps 0 to 2"):
+        position_profile.table(paths | {"scores": [beyond]}, MODELS, SETTINGS)
+
+
+def test_position_profile_needs_the_responses_of_the_trajectory(path):
+    with pytest.raises(StudyError, match="dapo/heldout/tuned: no responses of dapo-s1/heldout are given"):
+        position_profile.table({"scores": [path], "rollouts": [], "cross_samples": []}, MODELS, SETTINGS)
+
+
+def test_scores_made_for_another_pair_are_refused(tmp_path):
+    file = tmp_path / "scores" / "dapo" / "heldout" / "tuned.parquet"
+    write_parquet(file, FRAME.to_arrow(), SCORES, {"pair": "grpo"}, ())
+    with pytest.raises(StudyError, match="was made for pair 'grpo', not 'dapo'"):
+        sparsity.table([file], SETTINGS)
 
 
 @pytest.mark.parametrize(("longest", "bins"), [(1, 20), (2, 1), (40, 20), (20000, 20)])
@@ -238,3 +269,28 @@ def test_files_follow_one_another(path):
     table = sparsity.table([path, other], SETTINGS)
     assert table.select("pair", "trajectory").unique(maintain_order=True).rows() == [("dapo", "tuned"), ("sft", "base")]
     assert table.filter(pair="sft")["n_problems"].unique().to_list() == [4]
+
+
+def test_truncation(path):
+    """js of the full distributions, of the nuclei, and of the one ablated truncation of the examples."""
+    scoring = {
+        "truncation": {"temperature": 1.0, "top_p": 0.7},
+        "ablation": [{"temperature": 0.5, "top_p": 1.0}],
+    }
+    table = truncation.table([path], scoring, SETTINGS)
+    columns = {
+        (1.0, 1.0): JS,
+        (1.0, 0.7): COLUMN["js_nucleus"],
+        (0.5, 1.0): np.array(FRAME["js_ablation"].to_list())[:, 0],
+    }
+    assert len(table) == 4 * len(columns)
+    for (temperature, top_p), values in columns.items():
+        expected = {
+            "mean": values.mean(),
+            "share_near_zero": (values < SETTINGS["near_zero"]).mean(),
+            "share_high": (values > SETTINGS["high"]).mean(),
+            "share_high_of_full": (values > SETTINGS["high"])[SETTINGS["high"] < JS].mean(),
+        }
+        for quantity, value in expected.items():
+            row = only(table, temperature=temperature, top_p=top_p, quantity=quantity)
+            assert row["estimate"] == pytest.approx(value, abs=1e-6)

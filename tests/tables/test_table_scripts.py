@@ -21,7 +21,7 @@ from tables.examples import (
 ROOT = Path(__file__).parents[2]
 KEYS = {
     "sparsity": ["scores"],
-    "position_profile": ["scores", "rollouts"],
+    "position_profile": ["scores", "rollouts", "cross_samples"],
     "entropy_by_js": ["scores"],
     "js_entropy": ["scores"],
     "token_identity": ["scores", "vocabularies"],
@@ -29,6 +29,7 @@ KEYS = {
     "rank_reordering": ["scores"],
     "low_probability": ["scores"],
     "mass_reallocation": ["scores"],
+    "truncation": ["scores"],
     "evolution": ["checkpoint_scores"],
     "cross_sampling": ["cross_samples"],
     "recovered_gain": ["cross_samples"],
@@ -40,6 +41,7 @@ KEYS = {
 SPEC = {
     "analysis": analysis(),
     "pairs": {"dapo": {"control": None, "base": "base", "tuned": "base"}},
+    "scoring": {"truncation": {"temperature": 1.0, "top_p": 0.7}, "ablation": [{"temperature": 0.5, "top_p": 1.0}]},
     "training": None,
     "groups": {"base": {"0": "base"}},
     "base_of": {},

@@ -95,7 +95,7 @@ def test_editing_the_divergence_plans_scores_and_what_follows_but_no_training(fi
         planned = finished.planned_rules()
     finally:
         file.write_text(before)
-    assert planned >= {"scores", "checkpoint_scores", "cross_samples_js", "table_sparsity", "figure_sparsity"}
+    assert planned >= {"scores", "checkpoint_scores", "cross_samples", "table_sparsity", "figure_sparsity"}
     assert not planned & (MODELS | {"rollouts", "table_training"})
 
 

@@ -114,6 +114,18 @@ def sampling_spec():
     }
 
 
+def sweep_spec(wildcards):
+    """Settings of every job that decodes with two policies."""
+    decoding = STUDY.cross_sampling.model_dump(mode="json", include={"draft", "memory_mb"})
+    return {
+        "pair": wildcards.pair,
+        "set": wildcards.problem_set,
+        "direction": wildcards.direction,
+        "decoding": decoding,
+        **sampling_spec(),
+    }
+
+
 def truncations_spec():
     """The evaluation's sampling distribution and the further ones at which JS is measured."""
     return {

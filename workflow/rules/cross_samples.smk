@@ -1,17 +1,19 @@
 """Responses decoded with both policies of a pair; all thresholds of a sweep in one job."""
 
 
-rule cross_samples_js:
+rule cross_samples:
     input:
         unpack(pair_models),
         problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
         scores=primary_scores,
     output:
-        part(f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.parquet"),
+        part(f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-{{criterion}}.parquet"),
     log:
-        part(f"{RESULTS}/logs/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.log"),
+        part(f"{RESULTS}/logs/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-{{criterion}}.log"),
     benchmark:
-        part(f"{RESULTS}/benchmarks/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.tsv")
+        part(f"{RESULTS}/benchmarks/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-{{criterion}}.tsv")
+    wildcard_constraints:
+        criterion=one_of(STUDY.cross_sampling.criteria),
     conda:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
@@ -22,17 +24,17 @@ rule cross_samples_js:
     params:
         shard=shard,
         spec=lambda w: spec(
-            "cross_sample_js.py",
+            "cross_sample.py",
             "inference",
-            direction=w.direction,
+            criterion=w.criterion,
             quantiles=STUDY.cross_sampling.quantiles,
             thresholds=STUDY.cross_sampling.thresholds,
-            **sampling_spec(),
+            **sweep_spec(w),
         ),
     message:
-        "Cross-sampling {wildcards.pair} {wildcards.direction} by JS on {wildcards.problem_set}"
+        "Cross-sampling {wildcards.pair} {wildcards.direction} by {wildcards.criterion} on {wildcards.problem_set}"
     shell:
-        "python $SCRIPTS/cross_sample_js.py --spec {params.spec:q}"
+        "python $SCRIPTS/cross_sample.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --problems {input.problems} --scores {input.scores} --threads {threads} --shard {params.shard}"
         " --output {output} 2> >(tee {log} >&2)"
@@ -43,12 +45,15 @@ rule cross_samples_random:
         unpack(pair_models),
         problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
         matched=f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.parquet",
+        pilot=pilot_run,
     output:
-        part(f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-random.parquet"),
+        part(f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-{{control}}.parquet"),
     log:
-        part(f"{RESULTS}/logs/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-random.log"),
+        part(f"{RESULTS}/logs/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-{{control}}.log"),
     benchmark:
-        part(f"{RESULTS}/benchmarks/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-random.tsv")
+        part(f"{RESULTS}/benchmarks/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-{{control}}.tsv")
+    wildcard_constraints:
+        control=one_of(STUDY.cross_sampling.random_controls),
     conda:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
@@ -58,11 +63,12 @@ rule cross_samples_random:
         runtime=STUDY.compute.runtime,
     params:
         shard=shard,
-        spec=lambda w: spec("cross_sample_random.py", "inference", direction=w.direction, **sampling_spec()),
+        spec=lambda w: spec("cross_sample_random.py", "inference", control=w.control, **sweep_spec(w)),
     message:
-        "Cross-sampling {wildcards.pair} {wildcards.direction} at random positions on {wildcards.problem_set}"
+        "Cross-sampling {wildcards.pair} {wildcards.direction} by control {wildcards.control} on {wildcards.problem_set}"
     shell:
         "python $SCRIPTS/cross_sample_random.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --problems {input.problems} --matched {input.matched} --threads {threads} --shard {params.shard}"
+        " --problems {input.problems} --matched {input.matched} --pilot {input.pilot}"
+        " --threads {threads} --shard {params.shard}"
         " --output {output} 2> >(tee {log} >&2)"

@@ -1,5 +1,6 @@
 """Which files each stage of this study makes and takes."""
 
+from tokenshift.config.study import PILOTS
 from tokenshift.trajectories import is_mixed, sweep_of
 
 MIXED = [name for name in STUDY.scoring.trajectories if is_mixed(name)]
@@ -31,9 +32,16 @@ def trajectory_responses(wildcards):
 
 
 def primary_scores(wildcards):
-    """Scores along the primary policy's own responses: the sweep's thresholds are quantiles of their JS."""
+    """Scores along the primary policy's own responses: a sweep's thresholds are quantiles of them."""
     trajectory = {"forward": "base", "reverse": "tuned"}[wildcards.direction]
     return f"{RESULTS}/scores/{wildcards.pair}/{wildcards.problem_set}/{trajectory}.parquet"
+
+
+def pilot_run(wildcards):
+    """The run that calibrates a control matched on replaced tokens; none for the others."""
+    pilot = PILOTS.get(wildcards.control)
+    folder = f"{RESULTS}/cross_samples/{wildcards.pair}/{wildcards.problem_set}"
+    return f"{folder}/{wildcards.direction}-{pilot}.parquet" if pilot else []
 
 
 def all_scores():

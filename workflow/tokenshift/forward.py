@@ -81,9 +81,7 @@ def response_hidden_states(model: PreTrainedModel, sequences: Sequences, batch: 
     if given.shape[1] == 0:
         return first.expand(len(responses), -1)
     rest = model.get_decoder()(input_ids=given, past_key_values=cache, use_cache=True).last_hidden_state
-    return torch.cat(
-        [part for row, own in zip(rest, responses, strict=True) for part in (first, row[: len(own) - 1])]
-    )
+    return torch.cat([part for row, own in zip(rest, responses, strict=True) for part in (first, row[: len(own) - 1])])
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:

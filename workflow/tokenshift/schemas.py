@@ -45,8 +45,9 @@ ROLLOUTS = pa.schema(
 
 # In the distributions of the two policies at one response position:
 # js: full vocabulary at temperature 1; js_nucleus: at the sampling temperature, truncated to top-p, renormalised.
-# js_ablation: as js_nucleus, at each truncation of scoring.ablation in turn. top_shared: how many of the k most probable
-# tokens the two have in common, for k = 1 to scoring.top_k. The lists end at scoring.list_minimum.
+# js_ablation: as js_nucleus, at each truncation of scoring.ablation in turn.
+# top_shared: how many of the k most probable tokens the two have in common, for k = 1 to scoring.top_k. The lists of
+# these tokens end at probability scoring.list_minimum.
 # The six masses are full-vocabulary probabilities (at the sampling temperature) of tokens in both nuclei ("shared"),
 # in the base's alone and in the tuned policy's alone.
 SCORES = pa.schema(

@@ -2,14 +2,17 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import torch
 
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.cross_sampling import Criterion, Resources, Threshold, cross_sample
+from tokenshift.errors import StudyError
 from tokenshift.models import load_tokenizer
 from tokenshift.noise import uniforms
 from tokenshift.policies import load_pair
@@ -19,9 +22,35 @@ from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
 from tokenshift.shards import add_shard_argument, shard
 from tokenshift.verification import Grader
 
-MEMORY_MB = 8000  # for keys and values of both models
-DRAFT = 4  # fixed, so that the same inputs give the same bytes
-NEAR_TIE = 1e-5
+NEAR_TIE = 1e-5  # margin below which the rounding of another batch could decide otherwise
+
+
+def criterion_values(scores: pl.LazyFrame, criterion: str, direction: str) -> np.ndarray:
+    """The criterion at every position of the primary's own responses (schemas.SCORES); finite values alone."""
+    primary, intervention = ("base", "tuned") if direction == "forward" else ("tuned", "base")
+    value = {
+        "js": pl.col("js"),
+        "js_nucleus": pl.col("js_nucleus"),
+        "kl_primary_intervention": pl.col(f"kl_{primary}_{intervention}"),
+        "kl_intervention_primary": pl.col(f"kl_{intervention}_{primary}"),
+        "entropy_primary": pl.col(f"entropy_{primary}"),
+        "entropy_intervention": pl.col(f"entropy_{intervention}"),
+        "logp_difference": pl.col(f"logp_{primary}") - pl.col(f"logp_{intervention}"),
+    }[criterion]
+    return scores.select(value=value).filter(pl.col("value").is_finite()).collect()["value"].to_numpy()
+
+
+def sweep_thresholds(values: np.ndarray, quantiles: Sequence[float], criterion: Criterion) -> list[float]:
+    """Distinct `quantiles` of a criterion along the primary's own responses, from the largest (fewest switches) down.
+
+    The quantile is the smallest observed value with at least that share of positions at or below it. Raises StudyError
+    when there are no values.
+    """
+    if not len(values):
+        raise StudyError(f"{criterion.name}: the scores of the primary's responses hold no position to choose from")
+    found = np.quantile(values.astype(float), quantiles, method="inverted_cdf")
+    within = np.clip(found, criterion.lowest, criterion.highest(2**62))  # values are stored rounded
+    return sorted({float(value) for value in within}, reverse=True)
 
 
 def sweep_parser(description: str, spec: str) -> argparse.ArgumentParser:
@@ -52,7 +81,8 @@ def run_sweep(args: argparse.Namespace, criterion: Criterion, thresholds: dict[f
         uniforms(spec["seed"], purpose, asked.problem_ids, asked.samples, sampling.max_new_tokens)
         for purpose in ("token", "coin")
     )
-    resources = Resources(evaluation["batch_size"], MEMORY_MB, DRAFT, NEAR_TIE)
+    decoding = spec["decoding"]
+    resources = Resources(evaluation["batch_size"], decoding["memory_mb"], decoding["draft"], NEAR_TIE)
     sweep, _ = cross_sample(
         primary,
         intervention,

@@ -82,11 +82,13 @@ def _paths(described: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def _sections(value: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    """Section types that `value` may hold, each with its place: `path`, or path.NAME in a mapping of names."""
+    """Section types that `value` may hold, each with its place: `path`, path.NAME in a mapping, path[] in a list."""
     if "$ref" in value:
         yield value["$ref"].rsplit("/", 1)[1], path
     for option in value.get("anyOf", []):
         yield from _sections(option, path)
+    if "items" in value:
+        yield from _sections(value["items"], f"{path}[]")
     for entry in value.get("patternProperties", {}).values():
         yield from _sections(entry, f"{path}.NAME")
 

@@ -4,6 +4,7 @@ This is the only place with defaults: scripts receive resolved values. workflow/
 config/README.md are generated from it (`make config`).
 """
 
+import math
 import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -11,6 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tokenshift.config.recipes import RECIPES
+
+LN_2 = math.log(2)
+
+# The random control whose run shows how often a switched token is also replaced, for those matched on replaced tokens.
+PILOTS = {"random_effective": "random", "random_effective_position": "random_position"}
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -403,18 +409,46 @@ class CrossSampling(Section):
         ["forward", "reverse"],
         description="forward: base with the tuned policy intervening; reverse: the other way.",
     )
-    random_control: bool = Field(True, description="Also switch at random, at the switched share of each js run.")
+    criteria: list[
+        Literal[
+            "js",
+            "js_nucleus",
+            "kl_primary_intervention",
+            "kl_intervention_primary",
+            "entropy_primary",
+            "entropy_intervention",
+            "logp_difference",
+        ]
+    ] = Field(
+        ["js"],
+        min_length=1,
+        description="What a rule looks at; it switches above a threshold. logp_difference: the primary's minus the "
+        "intervention's log-probability of the drafted token.",
+    )
+    random_controls: list[Literal["random", "random_position", "random_effective", "random_effective_position"]] = (
+        Field(
+            ["random"],
+            description="Also switch at random, matched to each js run: on the switched share (random), on the "
+            "replaced share (effective), and on either along the response (position).",
+        )
+    )
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] | None = Field(
-        None, description="Thresholds as increasing quantiles of JS along the primary's own responses."
+        None, description="Thresholds as increasing quantiles of the criterion along the primary's own responses."
     )
     thresholds: list[Annotated[float, Field(ge=0)]] | None = Field(
-        None, description="Thresholds given directly, increasing, in nats."
+        None, description="Thresholds of js given directly, increasing, in nats; of no other criterion."
     )
+    draft: Positive | None = Field(
+        4,
+        description="Tokens that the primary drafts before the intervention is asked; 1: one at a time; null: chosen "
+        "from costs measured while decoding, by which near ties can fall otherwise in another run.",
+    )
+    memory_mb: Positive = Field(8000, description="Memory for keys and values of both models, in MB.")
 
     @property
     def all_criteria(self) -> list[str]:
         """Criteria of the sweeps, controls included."""
-        return ["js", "random"] if self.random_control else ["js"]
+        return [*self.criteria, *self.random_controls]
 
     @model_validator(mode="after")
     def _thresholds(self) -> "CrossSampling":
@@ -424,6 +458,20 @@ class CrossSampling(Section):
         values = getattr(self, key)
         if any(later <= earlier for earlier, later in pairwise(values)):
             raise ValueError(f"{key} out of order: {values} must increase")
+        if self.thresholds is not None and self.criteria != ["js"]:
+            raise ValueError("thresholds are of js alone; give quantiles where criteria hold others")
+        if self.thresholds is not None and max(self.thresholds, default=0) > LN_2:
+            raise ValueError(f"thresholds: {max(self.thresholds)} lies above the largest JS, ln 2 = {LN_2:.4f}")
+        return self
+
+    @model_validator(mode="after")
+    def _matched(self) -> "CrossSampling":
+        if self.random_controls and "js" not in self.criteria:
+            raise ValueError("random_controls are matched to js, which criteria lack")
+        for control in self.random_controls:
+            pilot = PILOTS.get(control)
+            if pilot and pilot not in self.random_controls:
+                raise ValueError(f"random_controls: {control} is calibrated with {pilot}; add it")
         return self
 
 

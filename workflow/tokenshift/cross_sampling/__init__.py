@@ -1,7 +1,7 @@
 """Decoding with two policies: switching rules, and the decoder that applies them."""
 
 from tokenshift.cross_sampling.decoder import Cost, Resources, cross_sample
-from tokenshift.cross_sampling.rules import ALL, CRITERIA, NONE, Criterion, Threshold, named, sweep_thresholds
+from tokenshift.cross_sampling.rules import ALL, CRITERIA, NONE, Criterion, Threshold, named
 from tokenshift.cross_sampling.trace import CrossSample
 
 __all__ = [
@@ -15,5 +15,4 @@ __all__ = [
     "Threshold",
     "cross_sample",
     "named",
-    "sweep_thresholds",
 ]

@@ -172,11 +172,3 @@ def random(at: Evidence) -> Tensor:
     Positions switched at a probability are also switched at every larger one.
     """
     return at.coins
-
-
-def sweep_thresholds(values: np.ndarray, quantiles: Sequence[float]) -> list[float]:
-    """Distinct `quantiles` of a criterion along the primary's own responses, from the largest (fewest switches) down.
-
-    The quantile is the smallest observed value with at least that share of positions at or below it.
-    """
-    return sorted({float(value) for value in np.quantile(values, quantiles, method="inverted_cdf")}, reverse=True)

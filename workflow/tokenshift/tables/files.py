@@ -56,8 +56,8 @@ def scan(kind: str, path: str | Path) -> pl.LazyFrame:
         for name, value in names(kind, path).items():
             if made_for.get(name, value) != value:
                 raise StudyError(
-                    f"{file} was made for {name} '{made_for[name]}', not '{value}'; delete it and let Snakemake make it "
-                    "again"
+                    f"{file} was made for {name} '{made_for[name]}', not '{value}'; delete it and let Snakemake make "
+                    "it again"
                 )
     if collect(rows.select(pl.len())).item() == 0:
         raise StudyError(f"{path} holds no rows; delete it and let Snakemake make it again")

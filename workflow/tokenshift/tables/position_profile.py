@@ -76,9 +76,7 @@ def responses_of(named: dict[str, str], model: str, rollouts: Files, cross_sampl
     return scan_trajectory(files[key], trajectory)
 
 
-def table(
-    paths: dict[str, Sequence[Path]], pairs: dict[str, dict[str, str]], analysis: dict
-) -> pl.DataFrame:
+def table(paths: dict[str, Sequence[Path]], pairs: dict[str, dict[str, str]], analysis: dict) -> pl.DataFrame:
     """Rows of position_profile.csv; all files share their bins. bin_high is exclusive but for origin relative.
 
     paths: files by kind: scores, and the rollouts and cross_samples that they lie along. pairs: the model of base and

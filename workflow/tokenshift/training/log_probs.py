@@ -4,15 +4,14 @@ B x T x V logits are what fills the memory first. They are computed for a few ta
 hidden states, and once more in the backward pass instead of being kept.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
+from tokenshift.forward import own_head
 from tokenshift.training.batches import Padded
 
 CHUNK_BYTES = 2**28  # of float32 logits at once
@@ -56,9 +55,8 @@ class TokenModel(nn.Module):
 
     def _logits(self, states: Tensor) -> Tensor:
         """Logits (N, V) from final hidden states (N, H), with all that the architecture does after its decoder."""
-        placeholder = torch.zeros(1, 1, dtype=torch.long, device=states.device)
-        with _stepping_aside(self.model.get_decoder(), states[None]):
-            return self.model(input_ids=placeholder, use_cache=False).logits[0]
+        with own_head(self.model) as head:
+            return head(states)
 
     def _by_chunks(self, function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> list[Tensor]:
         vocabulary_size = self.model.config.get_text_config().vocab_size
@@ -69,16 +67,6 @@ class TokenModel(nn.Module):
         else:
             parts = [function(*chunk) for chunk in chunks]
         return [torch.cat(values) for values in zip(*parts, strict=True)]
-
-
-@contextmanager
-def _stepping_aside(decoder: nn.Module, states: Tensor) -> Iterator[None]:
-    """Have `decoder` return `states` instead of computing them."""
-    decoder.forward = lambda *_, **__: BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=states)
-    try:
-        yield
-    finally:
-        del decoder.forward
 
 
 def log_probs(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:

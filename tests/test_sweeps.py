@@ -1,0 +1,54 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from tokenshift.cross_sampling import CRITERIA, named
+from tokenshift.errors import StudyError
+from tokenshift.sweeps import criterion_values, sweep_thresholds
+
+SCORES = pl.DataFrame(
+    {
+        "js": [0.1, 0.3],
+        "js_nucleus": [0.0, 0.2],
+        "kl_base_tuned": [1.0, np.inf],
+        "kl_tuned_base": [3.0, 4.0],
+        "entropy_base": [5.0, 6.0],
+        "entropy_tuned": [7.0, 8.0],
+        "logp_base": [-1.0, -2.0],
+        "logp_tuned": [-4.0, -3.0],
+    }
+).lazy()
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_criteria_are_those_of_primary_and_intervention(direction):
+    primary, intervention = ("base", "tuned") if direction == "forward" else ("tuned", "base")
+    columns = {
+        "kl_primary_intervention": f"kl_{primary}_{intervention}",
+        "entropy_primary": f"entropy_{primary}",
+        "entropy_intervention": f"entropy_{intervention}",
+    }
+    for criterion, column in columns.items():
+        finite = SCORES.filter(pl.col(column).is_finite()).collect()[column].to_list()
+        assert criterion_values(SCORES, criterion, direction).tolist() == finite
+    sign = 1 if direction == "forward" else -1
+    assert criterion_values(SCORES, "logp_difference", direction).tolist() == [sign * 3.0, sign * 1.0]
+
+
+def test_every_criterion_but_random_has_values():
+    for criterion in CRITERIA.keys() - {"random"}:
+        assert len(criterion_values(SCORES, criterion, "forward")) >= 1
+
+
+def test_thresholds_are_distinct_observed_values_from_the_largest():
+    values = np.array([0.0, 0.0, 0.0, 0.1, 0.2, 0.3])
+    assert sweep_thresholds(values, [0.1, 0.4, 0.6, 0.8], named("js")) == [0.2, 0.1, 0.0]
+
+
+def test_a_threshold_stored_rounded_stays_in_its_range():
+    assert sweep_thresholds(np.array([0.693148]), [0.5], named("js")) == [np.log(2)]
+
+
+def test_no_values_are_refused():
+    with pytest.raises(StudyError, match="js: the scores of the primary's responses hold no position"):
+        sweep_thresholds(np.array([]), [0.5], named("js"))
