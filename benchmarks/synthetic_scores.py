@@ -92,6 +92,16 @@ def candidates(generator: np.random.Generator, n: int) -> tuple[np.ndarray, np.n
     return base, np.where(generator.random((n, TOP_K)) < 0.1, (moved + 1) % VOCABULARY_SIZE, moved).astype("i4")
 
 
+def shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How many of the k first of two lists (n, K) are the same, for k = 1 to K: (n, K)."""
+    found = np.zeros(first.shape, "i1")
+    for rank in range(TOP_K):
+        where = np.argmax(np.column_stack([second == first[:, [rank]], np.ones(len(first), bool)]), axis=1)
+        later = np.maximum(where, rank)  # from this k on, both lists hold the token
+        found[np.arange(len(first))[where < TOP_K], later[where < TOP_K]] += 1
+    return found.cumsum(axis=1, dtype="i1")
+
+
 def lists(values: np.ndarray) -> pa.ListArray:
     """An (n, k) array as a column of lists."""
     return pa.ListArray.from_arrays(np.arange(0, values.size + 1, values.shape[1], dtype="i4"), values.ravel())
@@ -122,6 +132,8 @@ def score_columns(generator: np.random.Generator, n: int, shifted: float) -> dic
         "mass_tuned_shared": 0.8 - tuned_only / 2,
         "mass_tuned_base_only": base_only / 4,
         "mass_tuned_tuned_only": tuned_only,
+        "js_ablation": empty,
+        "top_shared": lists(shared(top_base, top_tuned)),
         "top_ids_base": lists(top_base),
         "top_logps_base": empty,
         "top_ids_tuned": lists(top_tuned),

@@ -33,7 +33,7 @@ OF_SCORES = (
     *("low_probability", "mass_reallocation"),
 )
 INPUTS = {table: ["scores"] for table in OF_SCORES} | {
-    "position_profile": ["scores", "rollouts"],
+    "position_profile": ["scores", "rollouts", "cross_samples"],
     "token_identity": ["scores", "vocabularies"],
     "evolution": ["checkpoint_scores"],
     "claims": ["scores", "checkpoint_scores", "cross_samples", "rollouts"],
