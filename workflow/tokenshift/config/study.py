@@ -382,7 +382,7 @@ class Scoring(Section):
     )
     top_k: int = Field(10, ge=3, le=127, description="Longest stored candidate list, and compared candidate set.")
     list_minimum: Probability = Field(
-        0.01, description="Stored candidate lists end where a token's probability is below this."
+        0.02, description="Stored candidate lists end where a token's probability is below this."
     )
     ablation: list[Truncation] = Field(
         [], description="Further truncations at which JS is measured, beside the full and the evaluation's."
