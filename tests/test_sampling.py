@@ -100,7 +100,5 @@ def test_margins_by_hand():
     margin = lambda uniform, top_p: draw_with_margins(probs, torch.tensor([uniform], dtype=torch.float64), top_p)[1]  # noqa: E731
     assert margin(0.59, 1.0) == pytest.approx(0.01)  # the second token ends at 0.6
     assert margin(0.6, 0.85) == pytest.approx(0.0)  # the last token inside is as probable as the first outside
-    assert margin(0.5, 0.85) == pytest.approx(
-        0.025
-    )  # so it is, but at 0.45, far from 0.1 and 0.6
+    assert margin(0.5, 0.85) == pytest.approx(0.025)  # so it is, but at 0.45, far from 0.1 and 0.6
     assert margin(0.3, 0.795) == pytest.approx(0.005)  # the nucleus of two tokens reaches 0.8
