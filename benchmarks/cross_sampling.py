@@ -30,7 +30,7 @@ from tokenshift.sampling import Sampling, draw
 
 TEXT = Path(__file__).parents[1] / "LICENSE"
 PARTS = ["passes", "speed", "sweep"]
-SAMPLES = 2  # responses per prompt
+SAMPLES = 4  # responses per prompt
 SHAPES = {
     "135M": LlamaConfig(
         vocab_size=49152,
@@ -214,7 +214,7 @@ def main() -> None:
         "--single", type=int, default=4, help="responses where forward passes are counted, one at a time"
     )
     parser.add_argument("--prompt", type=int, default=32, help="tokens of each prompt")
-    parser.add_argument("--length", type=int, default=96, help="tokens of each response")
+    parser.add_argument("--length", type=int, default=128, help="tokens of each response")
     parser.add_argument("--top_p", type=float, default=0.7)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.02, 0.05, 0.17], help="positions that switch")
     parser.add_argument("--drafts", type=int, nargs="+", default=[1, 4, 10], help="draft lengths held to the formula")

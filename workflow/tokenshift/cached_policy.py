@@ -53,24 +53,25 @@ class Sequences:
 
     def begin(self, prompts: dict[int, Sequence[int]]) -> None:
         """Make prompts the sequences of rows and cache all but their last tokens, each distinct prompt once."""
-        if not prompts:
-            return
-        leaders: dict[tuple[int, ...], int] = {}
         for row, prompt in prompts.items():
             self.replace(row, prompt)
-            leaders.setdefault(tuple(prompt), row)
+            self._borrow(row, len(prompt) - 1)
+        leaders = {tuple(prompt): row for row, prompt in reversed(prompts.items())}
         for policy in self.policies:
-            for group in (list(leaders.values()), list(prompts)):
-                ends = np.array([len(prompts[row]) - 1 for row in group])
-                for row, end in zip(group, ends, strict=True):
-                    policy.borrow(row, end)
-                policy.prefill(np.array(group), ends)
+            policy.prefill(
+                np.array([*leaders.values()], dtype=np.int64), np.array([len(prompt) - 1 for prompt in leaders])
+            )
+        for row, prompt in prompts.items():
+            self._borrow(row, len(prompt) - 1)
 
     def move(self, target: int, source: int, length: int) -> None:
         """Let `target` hold what `source` does, its first `length` tokens."""
         self.replace(target, self.tokens[source, :length])
+        self._borrow(target, length)
+
+    def _borrow(self, row: int, length: int) -> None:
         for policy in self.policies:
-            policy.borrow(target, length)
+            policy.borrow(row, length)
 
 
 def common_prefix(tokens: np.ndarray, others: np.ndarray) -> int:

@@ -39,9 +39,10 @@ def draw_with_margins(
 ) -> tuple[Tensor, Tensor]:
     """Tokens (B,) drawn from the nuclei of `probs` (B, V), and how far each draw was from another outcome (B,).
 
-    The margin is the least of: the uniform's distance to the nearer cumulative boundary of its token; the distance of
-    top_p to the nearest cumulative probability, which decides the nucleus's size; and the relative difference between
-    the last token inside and the first outside, which decides its members.
+    The margin is the uniform's distance to the nearer cumulative boundary of its token, or less where the nucleus might
+    be another: where top_p is nearer to a cumulative probability, which decides its size, or the relative difference of
+    the last token inside and the first outside is smaller, which decides its members. Another nucleus within a distance
+    d moves the boundaries by at most d and the probability of the last token, so it matters only where they are near.
 
     Args:
         probs: at the sampling temperature.
@@ -66,8 +67,9 @@ def draw_with_margins(
     else:
         again = beyond.new_empty(0, dtype=torch.long)
         beyond = beyond.masked_fill(inside[:, -1:], 0.0)
-    margins = torch.minimum(margins, (before - top_p).abs().amin(-1))
-    margins = torch.minimum(margins, (1 - beyond / last).squeeze(-1).to(margins))
+    of_nucleus = torch.minimum((before - top_p).abs().amin(-1), (1 - beyond / last).squeeze(-1))
+    despite = (margins * (values * inside).sum(-1) - last.squeeze(-1)) / 2
+    margins = torch.maximum(torch.minimum(margins, of_nucleus), despite)
     if len(again):
         tokens[again], margins[again] = draw_with_margins(probs[again], uniforms[again], top_p, 16 * candidates)
     return tokens, margins
