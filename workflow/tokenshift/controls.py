@@ -48,7 +48,7 @@ def budgets(sweep: pl.DataFrame, positions: int) -> Budgets:
     edges = bin_edges(positions)
     flat = sweep.select("threshold", "switched", "replaced", position=pl.int_ranges(pl.col("switched").list.len()))
     binned = flat.explode("switched", "replaced", "position").with_columns(
-        bin=pl.col("position").cut(edges[1:-1].tolist(), left_closed=True).to_physical().cast(pl.Int64)
+        bin=pl.sum_horizontal(pl.lit(0), *(pl.col("position") >= edge for edge in edges[1:-1]))
     )
     counted = binned.group_by("threshold", "bin").agg(
         tokens=pl.len(), switched=pl.col("switched").sum(), replaced=pl.col("replaced").sum()
