@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from tokenshift.errors import StudyError
+from tokenshift.errors import NotFinite, StudyError
 from tokenshift.kv_cache import RowCache, require_plain_cache
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}  # of logits, in standard deviations; 0.5 in half precision
@@ -167,7 +167,7 @@ def bytes_per_token(model: PreTrainedModel) -> int:
     tokens = np.arange(6) % model.config.get_text_config().vocab_size
     plain = model(input_ids=torch.from_numpy(tokens[None]).to(model.device), use_cache=False).logits[0]
     if not plain.isfinite().all():
-        raise StudyError(f"{type(model).__name__} {model.config.name_or_path}: its logits are not finite")
+        raise NotFinite(f"{type(model).__name__} {model.config.name_or_path}: its logits are not finite")
     sequences = Sequences(2, len(tokens))
     cached = CachedPolicy(model, plain.shape[-1], sequences)
     sequences.begin({0: tokens[:3][::-1], 1: tokens[:3]})

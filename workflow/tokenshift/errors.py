@@ -8,6 +8,10 @@ class StudyError(Exception):
     """Bad input or an impossible request; the message says what is wrong, where, and what to do."""
 
 
+class NotFinite(StudyError):
+    """A model's logits, loss or gradient are NaN or infinite."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """' (did you mean X?)' with the nearest of `known`, or the list of what there is."""
     known = list(known)

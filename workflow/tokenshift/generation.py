@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tokenshift.cached_policy import CachedPolicy, Sequences, bytes_per_token
-from tokenshift.errors import StudyError
+from tokenshift.errors import NotFinite
 from tokenshift.models import vocabulary
 from tokenshift.progress import progress
 from tokenshift.sampling import Sampling, draw_with_margins, probabilities
@@ -105,5 +105,5 @@ def draw_tokens(probs: Tensor, uniforms: np.ndarray, top_p: float) -> tuple[np.n
     tokens, margins = draw_with_margins(probs, torch.from_numpy(uniforms).to(probs.device), top_p)
     tokens, margins = tokens.cpu().numpy(), margins.cpu().numpy()
     if np.isnan(margins).any():
-        raise StudyError("a model's logits are not finite while it is decoding; check its weights and precision")
+        raise NotFinite("a model's logits are not finite while it is decoding; check its weights and precision")
     return tokens, margins

@@ -1,17 +1,18 @@
 """The RL run: step after step of rollouts and updates, with reports, evaluations and checkpoints."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
-from tokenshift.errors import StudyError
+from tokenshift.errors import NotFinite, StudyError
 from tokenshift.progress import progress
 from tokenshift.rl.objective import Settings
 from tokenshift.rl.rollout_batches import Group, RolloutBatch, Rollouts, collect, shortfall
 from tokenshift.rl.trainer import Trainer, shaped_rewards
-from tokenshift.training.engine import NonFiniteLoss, sharing_parameters
+from tokenshift.training.engine import sharing_parameters
 from tokenshift.training.run import Position, Run, checkpoint_due
 
 
@@ -60,7 +61,8 @@ def train(trainer: Trainer, rollouts: Rollouts, heldout: Rollouts | None, run: R
         row = rollout_metrics(batch, settings)
         drawn = time.perf_counter()
         if batch.groups:
-            row |= _updated(trainer, batch, run, step)
+            with _saved_if_not_finite(run, step):
+                row |= trainer.update(batch.groups)
         tokens = sum(len(response) for group in batch.drawn for response in group.responses)
         ended = time.perf_counter()
         times = {
@@ -84,7 +86,7 @@ def _rollout_batch(trainer: Trainer, rollouts: Rollouts, run: Run, position: Pos
 
     def draw(number: int) -> list[Group]:
         run.stop_if_asked(position)
-        with sharing_parameters(trainer.engine, rollouts.policy.model):
+        with _saved_if_not_finite(run, step), sharing_parameters(trainer.engine, rollouts.policy.model):
             return rollouts.draw(position["draws"] + number, f"rl-step-{step}-draw-{number}")
 
     batch = collect(draw, settings["prompts_per_step"], settings["dynamic_sampling_draws"])
@@ -96,10 +98,12 @@ def _rollout_batch(trainer: Trainer, rollouts: Rollouts, run: Run, position: Pos
     return batch
 
 
-def _updated(trainer: Trainer, batch: RolloutBatch, run: Run, step: int) -> dict[str, float]:
+@contextlib.contextmanager
+def _saved_if_not_finite(run: Run, step: int) -> Iterator[None]:
+    """Say at which step a model, loss or gradient broke, and where the state before is."""
     try:
-        return trainer.update(batch.groups)
-    except NonFiniteLoss as error:
+        yield
+    except NotFinite as error:
         raise StudyError(
             f"step {step}: {error}; {run.saved_state()}. A lower learning_rate or gradient_clip, or float32 in place "
             "of bfloat16, are the usual remedies"

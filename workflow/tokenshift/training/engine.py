@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
 
-from tokenshift.errors import StudyError
+from tokenshift.errors import NotFinite
 from tokenshift.training.log_probs import TokenModel
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def initialise(
     return engine
 
 
-class NonFiniteLoss(StudyError):
+class NonFiniteLoss(NotFinite):
     """The loss or its gradient is infinite or not a number; no optimiser step was taken with it."""
 
 
