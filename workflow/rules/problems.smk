@@ -10,6 +10,7 @@ rule problems:
         f"{RESULTS}/logs/problems/{{problem_set}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/problems/{{problem_set}}.tsv"
+    priority: 10  # bad problems are refused before a model is fetched
     conda:
         "../../envs/data.yaml"
     resources:
