@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tokenshift.candidates import CANDIDATES, most_probable
 from tokenshift.divergence import js_of
-from tokenshift.reduction import most_probable, reduce_vocabulary
-
-CANDIDATES = 32  # most probable tokens looked at first; positions with a larger nucleus are looked at again with more
+from tokenshift.reduction import reduce_vocabulary
 
 
 @dataclass(frozen=True)

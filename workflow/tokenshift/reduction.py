@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tokenshift.candidates import in_order, largest
 from tokenshift.divergence import entropy_of, js_of, kl_of
 
-BLOCK = 64  # tokens per block of the search for the most probable ones
 RUN = 1024  # tokens summed at once
 CACHED = 2**19  # logits of one policy in a tile on a CPU
 
@@ -120,34 +120,3 @@ def _expected(p: Tensor, values: Tensor) -> Tensor:
     runs = (block[..., :whole].unflatten(-1, (-1, RUN)) for block in (p, values))
     rest = torch.einsum("pnv,snv->psn", p[..., whole:], values[..., whole:])
     return torch.einsum("pncv,sncv->psnc", *runs).sum(-1) + rest
-
-
-def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The `k` largest of `values` (N, V), or all V if fewer, in descending order, and their ids, ties by id."""
-    found, ids = largest(values, k)
-    return found, in_order(found, ids)
-
-
-def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """As `most_probable`, ties in any order.
-
-    Only the k blocks with the largest maxima can hold them, so only those are searched.
-    """
-    size = values.shape[-1]
-    whole = size // BLOCK
-    if k >= whole:
-        return values.topk(min(k, size), dim=-1)
-    blocks = values[:, : whole * BLOCK].unflatten(-1, (whole, BLOCK))
-    best = blocks.amax(-1).topk(k, dim=-1, sorted=False).indices  # (N, k)
-    searched = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).flatten(1)
-    searched = torch.cat([searched, values[:, whole * BLOCK :]], dim=-1)
-    found, place = searched.topk(k, dim=-1)
-    in_blocks = best.gather(-1, (place // BLOCK).clamp(max=k - 1)) * BLOCK + place % BLOCK
-    return found, torch.where(place < k * BLOCK, in_blocks, place - k * BLOCK + whole * BLOCK)
-
-
-def in_order(values: Tensor, ids: Tensor) -> Tensor:
-    """`ids` (N, K) by falling value, ties by id."""
-    by_id = ids.argsort(dim=-1)
-    by_value = values.gather(-1, by_id).argsort(dim=-1, descending=True, stable=True)
-    return ids.gather(-1, by_id).gather(-1, by_value)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tokenshift.comparison import CANDIDATES
-from tokenshift.reduction import most_probable
+from tokenshift.candidates import CANDIDATES, most_probable
 
 
 @dataclass(frozen=True)
