@@ -1,6 +1,7 @@
 """The objective against TRL's GRPOTrainer, number for number in float64."""
 
 import copy
+import os
 from collections import defaultdict
 from types import SimpleNamespace
 
@@ -191,6 +192,8 @@ def trls_first_step(folder: str) -> None:
         return [float(len(set(ids)) % 3) for ids in completion_ids]
 
     model = tiny_model(len(TOKENIZER)).double()
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):  # left by tests of launchers
+        os.environ.pop(name, None)
     config = trl.GRPOConfig(
         output_dir=folder,
         per_device_train_batch_size=8,
