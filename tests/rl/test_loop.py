@@ -50,10 +50,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_step_and_state(tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_the_state_before_a_loss_that_is_not_finite_is_kept(tmp_path, model):
+def test_the_state_before_logits_that_are_not_finite_is_kept(tmp_path, model):
     # The first step overflows the weights, the second finds no finite logits.
     rl = settings("grpo", **SMALL | {"learning_rate": 1e37, "mini_batch_prompts": 2}, save_every=1)
-    with pytest.raises(StudyError, match=r"step 2: .*not finite; the state after step 1 is kept in"):
+    with pytest.raises(StudyError, match=r"step 2: .*its logits are not finite; the state after step 1 is kept in"):
         train_guesser(tmp_path / "run", model, rl)
     (state,) = (tmp_path / "run.state").glob("*/state.json")
     assert json.loads(state.read_text())["position"]["step"] == 1
