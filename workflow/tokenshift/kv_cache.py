@@ -14,7 +14,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, Dynam
 
 from tokenshift.errors import StudyError
 
-STEP = 64  # slots: keys and values are read, and grow, in multiples of this
+STEP = 32  # slots: keys and values are read, and grow, in multiples of this
 MASKED_ATTENTION = ("sdpa", "eager")  # implementations that take a mask per query
 LENGTH_DEPENDENT_ROPE = {"dynamic": "max_position_embeddings", "longrope": "original_max_position_embeddings"}
 

@@ -17,16 +17,15 @@ the next without a model, and going back to it is a change of the row's length: 
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from tokenshift.cached_policy import PREFILL, CachedPolicy, Sequences, bytes_per_token
 from tokenshift.cross_sampling.drafts import DraftLengths
+from tokenshift.cross_sampling.resources import Cost, Resources, rows_within
 from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence, Threshold
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
-from tokenshift.errors import StudyError
 from tokenshift.generation import Policy, draw_tokens
 from tokenshift.kv_cache import slots_for
 from tokenshift.progress import progress
@@ -35,33 +34,6 @@ from tokenshift.sampling import Sampling
 LOGITS_MB = 512  # of one policy's drafted logits, which limits drafts
 ASKED_AT_ONCE = 32  # positions of one row at which the intervention speaks, in one forward pass, where it catches up
 PRIOR = (1, 20)  # cuts and positions added to those observed
-
-
-@dataclass(frozen=True)
-class Resources:
-    """How to decode; responses do not depend on it, but for near ties under another rounding."""
-
-    batch_size: int  # most responses decoded together
-    memory_mb: int  # for keys and values of both policies, which may allow fewer rows
-    draft: int | None  # tokens the primary drafts; 1: lock-step; None: chosen from measured costs
-    near_tie: float  # margin below which a decision counts as a near tie
-
-
-@dataclass
-class Cost:
-    """Forward passes and tokens of a run."""
-
-    primary_forwards: int = 0
-    intervention_forwards: int = 0
-    prefills: int = 0  # forward passes that only fill a cache
-    decided: int = 0  # positions decided by models
-    cut: int = 0  # of these, positions that cut a draft, or at which a row waited for the intervention
-    reused: int = 0  # response tokens known from another threshold
-
-    @property
-    def forwards_per_token(self) -> float:
-        """Forward passes of both policies per token decoded, prefilling apart."""
-        return (self.primary_forwards + self.intervention_forwards) / max(1, self.decided)
 
 
 @torch.inference_mode()
@@ -105,17 +77,6 @@ def cross_sample(
     cost.prefills = sum(policy.prefills for policy in policies)
     results = [[decoder.finished[number, level] for number in range(len(prompts))] for level in range(len(thresholds))]
     return results, cost
-
-
-def rows_within(memory_mb: int, bytes_per_row: int, batch_size: int) -> int:
-    """Rows to decode together: as many as `memory_mb` holds, at most `batch_size`."""
-    rows = min(batch_size, memory_mb * 10**6 // bytes_per_row)
-    if rows == 0:
-        raise StudyError(
-            f"keys and values of one response of full length take {bytes_per_row / 1e6:.0f} MB, "
-            f"and the memory for them is {memory_mb} MB; raise it or shorten the responses"
-        )
-    return rows
 
 
 class _Decoder:
