@@ -75,7 +75,8 @@ def _blocks(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @functools.lru_cache(maxsize=1)
 def _kept_blocks(rows: int, vocabulary_size: int, dtype: torch.dtype) -> Tensor:
-    return torch.empty(7, rows, vocabulary_size, dtype=dtype)
+    with torch.inference_mode(False):  # else they could not be overwritten outside of that mode later
+        return torch.empty(7, rows, vocabulary_size, dtype=dtype)
 
 
 def _normalise(weights: Tensor) -> Tensor:
