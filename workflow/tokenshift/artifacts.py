@@ -5,6 +5,7 @@ looks finished.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -77,6 +78,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@functools.cache
 def versions(*packages: str) -> dict[str, str]:
     """Installed versions of `packages`, for a file's metadata."""
     return {package: metadata.version(package) for package in packages}
