@@ -40,9 +40,11 @@ def test_every_criterion_but_random_has_values():
         assert len(criterion_values(SCORES, criterion, "forward")) >= 1
 
 
-def test_thresholds_are_distinct_observed_values_from_the_largest():
+def test_thresholds_lie_between_distinct_observed_values_from_the_largest():
     values = np.array([0.0, 0.0, 0.0, 0.1, 0.2, 0.3])
-    assert sweep_thresholds(values, [0.1, 0.4, 0.6, 0.8], named("js")) == [0.2, 0.1, 0.0]
+    found = sweep_thresholds(values, [0.1, 0.4, 0.6, 0.8, 0.99], named("js"))
+    assert found == pytest.approx([0.3, 0.25, 0.15, 0.05])
+    assert [np.mean(values > threshold) for threshold in found] == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6])
 
 
 def test_a_threshold_stored_rounded_stays_in_its_range():

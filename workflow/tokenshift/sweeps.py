@@ -43,12 +43,15 @@ def criterion_values(scores: pl.LazyFrame, criterion: str, direction: str) -> np
 def sweep_thresholds(values: np.ndarray, quantiles: Sequence[float], criterion: Criterion) -> list[float]:
     """Distinct `quantiles` of a criterion along the primary's own responses, from the largest (fewest switches) down.
 
-    The quantile is the smallest observed value with at least that share of positions at or below it. Raises StudyError
-    when there are no values.
+    The quantile lies halfway between the smallest observed value with at least that share of positions at or below it
+    and the next larger one, so that no position of those responses is a near tie by construction; where there is no
+    larger one, it is that value. Raises StudyError when there are no values.
     """
     if not len(values):
         raise StudyError(f"{criterion.name}: the scores of the primary's responses hold no position to choose from")
-    found = np.quantile(values.astype(float), quantiles, method="inverted_cdf")
+    observed = np.unique(values.astype(float))
+    place = observed.searchsorted(np.quantile(values.astype(float), quantiles, method="inverted_cdf"))
+    found = (observed[place] + observed[np.minimum(place + 1, len(observed) - 1)]) / 2
     within = np.clip(found, criterion.lowest, criterion.highest(2**62))  # values are stored rounded
     return sorted({float(value) for value in within}, reverse=True)
 
