@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenshift.audit import Audit
+from tokenshift.audit import Audit, Break
 from tokenshift.dag import Job
 
 Node = tuple[int, Job, bool]  # depth in the tree, the job, whether it was shown before
 
 
 def chain(audit: Audit) -> Iterator[Node]:
-    """The jobs from the last one back to the first, each under what was made from it, its own inputs only once."""
+    """The last job, and under each job those that its inputs come from; what was shown before is not followed again."""
     makers = audit.makers
-    taken = {path for job in audit.jobs for path in job.read}
     shown: set[tuple[str, ...]] = set()
 
     def below(job: Job, depth: int) -> Iterator[Node]:
@@ -26,9 +25,7 @@ def chain(audit: Audit) -> Iterator[Node]:
             for maker in dict.fromkeys(makers[path] for path in job.read if path in makers):
                 yield from below(maker, depth + 1)
 
-    for job in audit.jobs:
-        if job.script and not taken & set(job.outputs):
-            yield from below(job, 0)
+    yield from below(audit.jobs[-1], 0)
 
 
 def tree(audit: Audit) -> str:
@@ -42,7 +39,7 @@ def tree(audit: Audit) -> str:
         lines.append(f"{'  ' * depth}{files}")
         about = ", ".join(f"{name} {value}" for name, value in description(job, audit).items())
         lines.append(f"{'  ' * depth}  | {about}")
-        lines += [f"{'  ' * depth}  ! {found}" for found in audit.breaks if _concerns(found.file, job)]
+        lines += [f"{'  ' * depth}  ! {found}" for found in audit.breaks if _concerns(found, job)]
     return "\n".join(lines)
 
 
@@ -150,6 +147,6 @@ def _short(path: str) -> str:
     return path.split("/", 2)[-1] if path.startswith("results/") else path
 
 
-def _concerns(file: str, job: Job) -> bool:
+def _concerns(found: Break, job: Job) -> bool:
     folders = [f"{Path(output).parent}/" for output in job.outputs if output.endswith("manifest.json")]
-    return file.startswith((*job.outputs, *folders))
+    return found.file.startswith((*job.outputs, *folders))
