@@ -20,7 +20,7 @@ def main() -> None:
     study = load_study(args.study)
     if not args.from_scratch:
         rebuild(Path(), args.study, study, args.figure, args.cores)
-        print(f"figure {args.figure} of {study.name} is up to date")
+        print(f"figure {args.figure} of {study.name} made again: results/{study.name}/figures/{args.figure}.pdf")
         return
     with tempfile.TemporaryDirectory(prefix="tokenshift-") as folder:
         differences = rebuild_from_scratch(Path(), args.study, study, args.figure, args.cores, Path(folder))

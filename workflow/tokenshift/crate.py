@@ -24,7 +24,8 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
 SOURCES = ("workflow/rules", "workflow/tokenshift", "envs", "config")
-TERMS = "https://w3id.org/ro/terms/workflow-run/context"
+# Terms that the context of RO-Crate 1.1, which the profiles extend, lacks.
+TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
 LICENSE = "https://spdx.org/licenses/Apache-2.0"
 FORMATS = {
     ".csv": "text/csv",
@@ -43,7 +44,7 @@ def study_crate(study: Study, audit: Audit, root: Path, largest: int) -> ROCrate
 class _Crate:
     def __init__(self, study: Study, root: Path, largest: int) -> None:
         self.study, self.root, self.largest = study, root, largest
-        self.crate = ROCrate()
+        self.crate = ROCrate(version="1.1")
         self.files: dict[str, Entity] = {}
 
     def described(self, audit: Audit) -> ROCrate:
@@ -57,9 +58,10 @@ class _Crate:
         crate.root_dataset["conformsTo"] = [
             self._add(url, "CreativeWork", name=name, version=url.rsplit("/", 1)[1]) for url, name in PROFILES.items()
         ]
-        workflow = crate.add_workflow(self.root / "Snakefile", "Snakefile", main=True, lang="snakemake")
-        workflow["@type"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
-        workflow["name"] = "tokenshift"
+        kinds = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
+        about = {"@type": kinds, "name": "tokenshift"}
+        snakefile = self.root / "Snakefile"
+        workflow = crate.add_workflow(snakefile, "Snakefile", main=True, lang="snakemake", properties=about)
         workflow["license"] = licence
         for folder in SOURCES:
             for file in sorted((self.root / folder).rglob("*")):

@@ -86,7 +86,8 @@ def plan(root: Path, study: str, *arguments: str) -> list[Job]:
             check=False,
         )
         if result.returncode:
-            raise StudyError(f"Snakemake cannot plan {study}: {result.stderr.strip()[-2000:]}")
+            said = result.stdout.strip() or result.stderr.strip()  # in a dry run Snakemake's log is on stdout
+            raise StudyError(f"Snakemake cannot plan {study}: {said[-2000:]}")
         jobs = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return [Job(job["rule"], tuple(job["inputs"]), tuple(job["outputs"]), job["command"]) for job in jobs]
 

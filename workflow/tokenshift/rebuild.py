@@ -24,19 +24,20 @@ def model_jobs(jobs: Iterable[Job], root: Path) -> list[Job]:
 
 
 def rebuild(root: Path, study_file: str, study: Study, figure: str, cores: int) -> None:
-    """Make a figure's files where they are missing or out of date.
+    """Make a figure's files again, with its table where that is missing or out of date.
 
     Raises StudyError, with the list, when that would run a model.
     """
     targets = figure_files(study.name, figure)
-    heavy = model_jobs(plan(root, study_file, "--", *targets), root)
+    again = ["--forcerun", f"figure_{figure}", "--", *targets]
+    heavy = model_jobs(plan(root, study_file, *again), root)
     if heavy:
         listed = "\n".join(f"  {job.rule}: {' '.join(job.outputs)}" for job in heavy)
         raise StudyError(
             f"figure {figure} cannot be made from what is there: {len(heavy)} jobs that run models come first:\n"
             f"{listed}\nrun them with `snakemake {targets[0]}`"
         )
-    run_snakemake(root, study_file, cores, "--", *targets)
+    run_snakemake(root, study_file, cores, *again)
 
 
 def rebuild_from_scratch(root: Path, study_file: str, study: Study, figure: str, cores: int, folder: Path) -> list[str]:
@@ -85,7 +86,9 @@ def local_sources(study: Study) -> list[str]:
 def run_snakemake(root: Path, study_file: str, cores: int, *arguments: str) -> None:
     """Run Snakemake in the project at `root`. Raises StudyError when it fails."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--quiet", "all"]
-    failed = subprocess.run([*command, "--config", f"study={study_file}", *arguments], cwd=root, check=False).returncode
+    command += ["--config", f"study={study_file}", *arguments]
+    # Its log is on stderr; on stdout are the closing words of a study, of which this is a part only.
+    failed = subprocess.run(command, cwd=root, stdout=subprocess.DEVNULL, check=False).returncode
     if failed:
         raise StudyError(f"Snakemake ended with status {failed}; its messages are above")
 
