@@ -10,7 +10,9 @@ import yaml
 from polars.testing import assert_frame_equal
 
 from checkouts import Checkout, copy_project
+from tokenshift.audit import Hashes, audit
 from tokenshift.config import load_study
+from tokenshift.dag import whole_plan
 
 pytestmark = pytest.mark.study
 
@@ -186,6 +188,7 @@ def test_shards_give_the_same_rows(finished, tmp_path):
     for target in targets:
         whole, gathered = (pl.read_parquet(checkout.root / target) for checkout in (finished, sharded))
         assert_frame_equal(whole, gathered, abs_tol=1e-5)
+    assert audit(whole_plan(sharded.root, str(file), *targets), sharded.root, Hashes()).breaks == []
 
 
 def test_the_report_is_made(finished):
