@@ -17,7 +17,7 @@ study: $(INSTALLED)
 	$(MAKE) --no-print-directory report
 
 report: $(INSTALLED)
-	snakemake --cores 1 --quiet all --force audit_page
+	snakemake --cores 1 --quiet all --force audit_page > /dev/null
 	snakemake --report results/report.zip --quiet all -- all audit_page
 
 # Is every file what its record says? With FIGURE=name: the chain of that figure, as a tree.

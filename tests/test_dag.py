@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tokenshift.dag import Job, figure_files, options
@@ -23,6 +25,12 @@ def test_the_command_of_a_job_is_taken_apart():
 
 def test_inputs_that_the_script_does_not_read_are_told_from_those_it_reads():
     assert JOB.read == ["r/models/base/manifest.json", "r/rollouts/base/heldout.parquet"]
+
+
+def test_options_of_a_launcher_are_not_those_of_the_script():
+    launched = replace(JOB, command=f"srun -N2 --ntasks-per-node=1 $LAUNCH {JOB.command.removeprefix('python ')}")
+    assert launched.arguments == JOB.arguments
+    assert launched.script == JOB.script
 
 
 def test_a_rule_without_a_script():

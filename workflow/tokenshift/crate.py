@@ -121,7 +121,8 @@ class _Crate:
         spec = self._add(f"#spec-{record['digest']}", "PropertyValue", name="arguments")
         spec["value"] = " ".join(record["arguments"])
         action["instrument"] = tool
-        action["object"] = [spec, *(self._file(path, hashed) for path, hashed in inputs.items())]
+        files = [self._file(path, hashed) for path, hashed in inputs.items()]
+        action["object"] = [spec, *files, *map(self._source, record["sources"])]
         action["result"] = [self._file(path, results[path]) for path in outputs]
         action["startTime"], action["endTime"] = (
             datetime.fromisoformat(record[key]).isoformat() for key in ("started", "ended")
@@ -150,6 +151,16 @@ class _Crate:
             else:
                 self.files[path] = self._add(f"#{path}", "CreativeWork", name=path, **about)
         return self.files[path]
+
+    def _source(self, source: dict[str, Any]) -> Entity:
+        """What came from outside the study: a local file or folder with its hash, or what the hub has at a commit."""
+        version = source.get("commit") or source.get("sha256") or ""
+        entity = self._add(f"#source-{source['path']}@{version}", "CreativeWork", name=source["path"])
+        entity["description"], entity["version"] = source["kind"], version
+        if source["kind"].startswith("hub"):
+            kind = "datasets/" if source["kind"] == "hub data set" else ""
+            entity["url"] = f"https://huggingface.co/{kind}{source['path']}/tree/{version}"
+        return entity
 
     def _copy(self, path: str, **about: Any) -> Entity:
         return self.crate.add_file(self.root / path, path, properties={"name": path, **about})

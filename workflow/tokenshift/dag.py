@@ -40,8 +40,9 @@ class Job:
 
     @cached_property
     def arguments(self) -> dict[str, list[str]]:
-        """Values of each option of the script."""
-        return options(self.words)
+        """Values of each option of the script, without those of what launches it."""
+        scripts = [number for number, word in enumerate(self.words) if word.startswith("$SCRIPTS/")]
+        return options(self.words[scripts[0] + 1 :]) if scripts else {}
 
     @property
     def spec(self) -> dict[str, Any]:
