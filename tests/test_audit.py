@@ -7,8 +7,10 @@ import pytest
 
 import recorded
 from recorded import FIRST, JOBS, SECOND
+from tokenshift.artifacts import atomic_folder
 from tokenshift.audit import Hashes, audit, differing_keys
 from tokenshift.dag import Job
+from tokenshift.provenance import sha256
 from tokenshift.records import digest, read_record, record_path, rendered
 
 
@@ -103,20 +105,26 @@ def test_an_input_no_longer_taken_is_told(folder):
     ]
 
 
-def test_each_file_of_a_model_folder_is_checked_against_its_manifest(tmp_path):
-    from tokenshift.artifacts import atomic_folder
-
-    with atomic_folder(tmp_path / "model") as model:
+def test_each_file_of_a_model_folder_is_checked_against_its_manifest(folder):
+    with atomic_folder(folder / "model") as model:
         for name in ("config.json", "model.safetensors", "checkpoints/step-1/model.safetensors"):
             (model / name).parent.mkdir(parents=True, exist_ok=True)
             (model / name).write_text(name)
-    manifest = Job("gate", (), ("model/manifest.json",), "true")
-    assert breaks(tmp_path, [manifest]) == []
-    (tmp_path / "model/extra").write_text("x")
-    (tmp_path / "model/config.json").unlink()
-    (tmp_path / "model/checkpoints/step-1/model.safetensors").write_text("flipped")
-    scripted = replace(manifest, command="python $SCRIPTS/sft.py --output model")
-    assert breaks(tmp_path, [scripted]) == [("model/manifest.json.prov.json", "missing")]
+    manifest = "model/manifest.json"
+    record = read_record(record_path(folder / FIRST)) | {
+        "outputs": [{"path": manifest, "sha256": sha256(folder / manifest)}]
+    }
+    record_path(folder / manifest).write_text(rendered(record | {"digest": digest(record)}))
+    job = replace(JOBS[0], outputs=(manifest,))
+    assert breaks(folder, [job]) == []
+    (folder / "model/extra").write_text("x")
+    (folder / "model/config.json").unlink()
+    (folder / "model/checkpoints/step-1/model.safetensors").write_text("flipped")
+    assert breaks(folder, [job]) == [
+        ("model/checkpoints/step-1/model.safetensors", "changed since it was made"),
+        ("model/config.json", "missing"),
+        ("model/extra", "not among the files that the manifest lists"),
+    ]
 
 
 def test_keys_that_differ_are_dotted():

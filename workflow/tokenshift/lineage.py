@@ -83,6 +83,7 @@ def notes(audit: Audit) -> list[str]:
     lines = [
         f"{title}: " + ", ".join(f"{name} ({count} jobs)" for name, count in found.most_common())
         for title, found in (("commits", commits), ("hosts", hosts), ("devices", devices))
+        if found
     ]
     for record in records:
         for source in record["sources"]:

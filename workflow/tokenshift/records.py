@@ -49,20 +49,21 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises StudyError when it is not as it was written, or of a newer version.
     """
     path = Path(path)
+    remedy = f"make its output again: `snakemake --forcerun {str(path).removesuffix(SUFFIX)}`"
     try:
         text = path.read_text(encoding="utf-8")
         record = json.loads(text)
     except ValueError as error:
-        raise StudyError(f"{path}: edited since it was written (no JSON: {error}); make its output again") from None
+        raise StudyError(f"{path}: edited since it was written (no JSON: {error}); {remedy}") from None
     if not isinstance(record, dict) or not isinstance(record.get("version"), int):
-        raise StudyError(f"{path}: edited since it was written (no version); make its output again")
+        raise StudyError(f"{path}: edited since it was written (no version); {remedy}")
     if record["version"] > RECORD_VERSION:
         raise StudyError(
             f"{path}: of version {record['version']}, newer than the version {RECORD_VERSION} of this code; update the "
             "code, or move the results elsewhere"
         )
     if record.get("digest") != digest(record) or text != rendered(record):
-        raise StudyError(f"{path}: edited since it was written (its digest is another); make its output again")
+        raise StudyError(f"{path}: edited since it was written (its digest is another); {remedy}")
     return record
 
 
