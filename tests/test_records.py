@@ -1,16 +1,27 @@
 """Records as a real script writes them, and what is made of records that were edited or belong elsewhere."""
 
 import shutil
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import recorded
 from recorded import FIRST, ROOT, SCRIPT, SECOND, spec
-from tokenshift import provenance
+from tokenshift import ledger, provenance
 from tokenshift.errors import StudyError
 from tokenshift.provenance import LIBRARY, code_hash, sha256
-from tokenshift.records import RECORD_VERSION, digest, read_record, record_path, rendered, require_own, seeds
+from tokenshift.records import (
+    RECORD_VERSION,
+    digest,
+    read_record,
+    record_path,
+    rendered,
+    require_own,
+    seeds,
+    write_records,
+)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +116,15 @@ def test_a_failed_job_leaves_no_record(tmp_path):
     result = recorded.run(recorded.JOBS[0], tmp_path)
     assert result.stderr == "error: problems.first.jsonl.path: no file first.jsonl\n"
     assert not list(tmp_path.rglob("*.prov.json"))
+
+
+def test_a_process_that_wrote_nothing_leaves_no_record(tmp_path, monkeypatch):
+    written_by_the_first = tmp_path / "model.csv"
+    written_by_the_first.write_text("a\n")
+    monkeypatch.setattr(sys, "argv", ["rl.py", "--output", str(written_by_the_first)])
+    monkeypatch.setattr(ledger, "written", [])
+    write_records(datetime.now(UTC))
+    assert not record_path(written_by_the_first).exists()
 
 
 def test_seeds_are_found_wherever_they_stand():
