@@ -7,14 +7,31 @@ INSTALLED := .venv/installed
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study report test fast-test lint format config lock
+# The study that audit, figure and crate are about.
+STUDY ?= $(shell sed -n 's/^study: *//p' config/config.yaml)
+
+.PHONY: study report audit figure crate test fast-test lint format config lock
 
 study: $(INSTALLED)
 	snakemake --cores $(CORES)
 	$(MAKE) --no-print-directory report
 
 report: $(INSTALLED)
-	snakemake --report results/report.zip --quiet
+	snakemake --cores 1 --quiet all --force audit_page > /dev/null
+	snakemake --report results/report.zip --quiet all -- all audit_page
+
+# Is every file what its record says? With FIGURE=name: the chain of that figure, as a tree.
+audit: $(INSTALLED)
+	python workflow/scripts/audit.py --study $(STUDY) $(if $(FIGURE),--figure $(FIGURE))
+
+# One figure made again from its inputs; with FROM_SCRATCH=1 in a clean folder, to compare its bytes.
+figure: $(INSTALLED)
+	$(if $(FIGURE),,$(error which figure? make figure FIGURE=sparsity))
+	python workflow/scripts/rebuild.py --study $(STUDY) --figure $(FIGURE) --cores $(CORES) $(if $(FROM_SCRATCH),--from-scratch)
+
+# Results with their provenance as an RO-Crate; files above 50 MB are described, not copied.
+crate: $(INSTALLED)
+	python workflow/scripts/crate.py --study $(STUDY) --largest-mb 50 --output results/$(notdir $(basename $(STUDY)))-crate.zip
 
 test: lint
 	pytest

@@ -19,10 +19,13 @@ include: "workflow/rules/cross_samples.smk"
 include: "workflow/rules/shards.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/audit.smk"
 
 
 localrules:
     all,
+    audit,
+    audit_page,
     preflight,
 
 

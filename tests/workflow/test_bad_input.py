@@ -1,9 +1,11 @@
 """Bad studies and bad data end before any compute, with one clear line and no output."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import polars
 import pytest
 import yaml
 
@@ -98,3 +100,40 @@ def test_models_that_cannot_be_used(bad, tmp_path, other_characters, weights, me
         (tmp_path / "tuned" / "model.safetensors").unlink()
     study = existing_pair(problems, tmp_path / "base", tmp_path / "tuned")
     fails_before_compute(bad, run(bad, tmp_path, study), message)
+
+
+@pytest.mark.study
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"version": 99}, "results/bad holds results of newer code (results/bad/tables/sparsity.csv.prov.json has"),
+        ({"schema_version": 99}, "results/bad holds results of newer code"),
+        (
+            {"outputs": [{"path": "results/other/tables/sparsity.csv"}]},
+            "results/bad holds results of another study: results/bad/tables/sparsity.csv.prov.json is the record of "
+            "results/other/tables/sparsity.csv",
+        ),
+    ],
+    ids=["newer record", "newer schema", "another study"],
+)
+def test_results_that_are_not_this_study_s(bad, tmp_path, record, message):
+    ours = {"version": 1, "schema_version": 2, "outputs": [{"path": "results/bad/tables/sparsity.csv"}]}
+    file = bad.root / "results/bad/tables/sparsity.csv.prov.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(ours | record))
+    fails_before_compute(bad, run(bad, tmp_path, TINY), message)
+    assert file.exists()
+
+
+@pytest.mark.study
+def test_packages_other_than_the_locked_ones(bad, tmp_path):
+    lock = bad.root / "requirements.lock"
+    before = lock.read_text()
+    lock.write_text(re.sub("^polars==.*$", "polars==0.1", before, flags=re.MULTILINE))
+    try:
+        result = run(bad, tmp_path, TINY)
+    finally:
+        lock.write_text(before)
+    message = f"installed packages differ from requirements.lock: polars {polars.__version__} (locked: 0.1); install"
+    fails_before_compute(bad, result, message)
+    assert not (bad.root / "results" / "bad").exists()

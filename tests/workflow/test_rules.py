@@ -1,5 +1,6 @@
 """Properties of the rules that hold without running them."""
 
+import os
 import re
 import subprocess
 import sys
@@ -35,3 +36,14 @@ def test_every_figure_has_a_rule_a_script_and_a_caption():
 def test_the_default_study_can_be_planned_under_each_profile(checkout, profile):
     planned = checkout.planned_rules("--config", "study=miniature", "--profile", profile)
     assert planned >= {"problems", "pretrain", "rl", "scores", "cross_samples", "table_claims", "figure_claims"}
+
+
+@pytest.mark.study
+def test_the_published_setting_is_planned_within_20_seconds(checkout):
+    before = os.times()
+    result = checkout.snakemake("--dry-run", "--quiet", "all", "--config", "study=paper")
+    after = os.times()
+    assert result.returncode == 0, result.stdout
+    assert int(re.search(r"^total +(\d+)$", result.stdout, re.MULTILINE)[1]) > 1000
+    # Of the processor: the time on the clock is that of whatever else the machine does.
+    assert (after.children_user + after.children_system) - (before.children_user + before.children_system) < 20

@@ -10,20 +10,16 @@ import yaml
 from polars.testing import assert_frame_equal
 
 from checkouts import Checkout, copy_project
+from tokenshift.audit import Hashes, audit
 from tokenshift.config import load_study
+from tokenshift.dag import whole_plan
 
 pytestmark = pytest.mark.study
-
-MODELS = {"problems", "corpus", "preflight", "pretrain", "sft", "rl", "vocabulary"}
 
 
 def results(checkout: Checkout, *patterns: str) -> dict[str, Path]:
     folder = checkout.root / "results" / "tiny"
     return {str(file.relative_to(folder)): file for pattern in patterns for file in folder.rglob(pattern)}
-
-
-def edit(file: Path, text: str = "\nEDITED = True\n") -> None:
-    file.write_text(file.read_text() + text)
 
 
 def test_every_table_and_figure_is_there(finished):
@@ -64,39 +60,107 @@ def test_nothing_is_planned_after_touching_every_file(finished):
     assert finished.planned_rules() == set()
 
 
-@pytest.mark.parametrize(
-    ("edited", "target", "planned"),
-    [
-        ("workflow/scripts/figures/sparsity.py", "results/tiny/figures/sparsity.pdf", {"figure_sparsity"}),
-        (
-            "workflow/scripts/tables/sparsity.py",
-            "results/tiny/figures/sparsity.pdf",
-            {"table_sparsity", "figure_sparsity"},
-        ),
-        ("README.md", "all", set()),
-        ("workflow/tokenshift/config/study.py", "all", set()),
-    ],
-)
-def test_an_edit_plans_exactly_what_depends_on_it(finished, edited, target, planned):
+DATA = {"problems", "corpus", "preflight"}
+SCORING = {"scores", "checkpoint_scores", "cross_samples", "cross_samples_random"}
+RESPONSES = {"table_training", "figure_training"}  # made from rollouts alone
+BASE_MODELS = {"pretrain", "sft"}
+
+
+def tables_and_figures(*names: str) -> set[str]:
+    return {f"{kind}_{name}" for name in names for kind in ("table", "figure")}
+
+
+@pytest.fixture(scope="module")
+def every_rule(finished) -> set[str]:
+    return finished.planned_rules("--forceall")
+
+
+def analysis(rules: set[str]) -> set[str]:
+    """The rules of tables and figures among `rules`."""
+    return {rule for rule in rules if rule.startswith(("table_", "figure_"))}
+
+
+TINY = "tests/workflow/tiny.yaml"
+# What is edited (by default a line is added), how, and the rules that are planned, given all rules of the study.
+TRIGGERS = {
+    "the script of a figure": ("workflow/scripts/figures/sparsity.py", None, lambda _: {"figure_sparsity"}),
+    "the script of a table": (
+        "workflow/scripts/tables/sparsity.py",
+        None,
+        lambda _: tables_and_figures("sparsity"),
+    ),
+    "a module of some figures": (
+        "workflow/tokenshift/sweep_figures.py",
+        None,
+        lambda _: {
+            "figure_cross_sampling",
+            "figure_recovered_gain",
+            "figure_budget_frontier",
+            "figure_replacement_positions",
+        },
+    ),
+    "a module of all figures": (
+        "workflow/tokenshift/figures.py",
+        None,
+        lambda rules: {rule for rule in rules if rule.startswith("figure_")},
+    ),
+    "the divergence": (
+        "workflow/tokenshift/divergence.py",
+        None,
+        lambda rules: SCORING | analysis(rules) - RESPONSES,
+    ),
+    "the objective of RL": (
+        "workflow/tokenshift/rl/objective.py",
+        None,
+        lambda rules: rules - DATA - BASE_MODELS,
+    ),
+    "the module that writes records": ("workflow/tokenshift/records.py", None, lambda _: set()),
+    "the study's bootstrap": (TINY, ("replicates: 100", "replicates: 101"), lambda rules: analysis(rules)),
+    "the study's top-k": (
+        TINY,
+        ("scoring:\n", "scoring:\n  top_k: 11\n"),
+        lambda rules: SCORING | analysis(rules) - RESPONSES,
+    ),
+    "one model's learning rate": (
+        TINY,
+        ("{<<: *run, weight", "{<<: *run, learning_rate: 2.0e-3, weight"),
+        lambda _: {"rl", "rollouts"} | tables_and_figures("training", "position_profile", "claims"),
+    ),
+    "an environment": ("envs/analysis.yaml", ("python =3.11", "python =3.12"), lambda rules: analysis(rules)),
+    "the README": ("README.md", None, lambda _: set()),
+    "the defaults of the study file": ("workflow/tokenshift/config/study.py", None, lambda _: set()),
+}
+
+
+@pytest.mark.parametrize(("edited", "change", "expected"), TRIGGERS.values(), ids=TRIGGERS.keys())
+def test_an_edit_plans_exactly_what_depends_on_it(finished, every_rule, edited, change, expected):
     file = finished.root / edited
     before = file.read_text()
-    edit(file)
+    after = before + "\nEDITED = True\n" if change is None else before.replace(*change)
+    assert after != before
+    file.write_text(after)
     try:
-        assert finished.planned_rules(target) == planned
+        assert finished.planned_rules() == expected(every_rule)
     finally:
         file.write_text(before)
 
 
-def test_editing_the_divergence_plans_scores_and_what_follows_but_no_training(finished):
-    file = finished.root / "workflow/tokenshift/divergence.py"
-    before = file.read_text()
-    edit(file)
-    try:
-        planned = finished.planned_rules()
-    finally:
-        file.write_text(before)
-    assert planned >= {"scores", "checkpoint_scores", "cross_samples", "table_sparsity", "figure_sparsity"}
-    assert not planned & (MODELS | {"rollouts", "table_training"})
+def test_the_content_of_a_data_file_is_what_triggers_not_its_date(checkout, tmp_path):
+    data, file = tmp_path / "problems.jsonl", tmp_path / "study.yaml"
+    data.write_text('{"problem_id": "a", "problem": "1 + 1", "answer": "2"}\n')
+    study = yaml.safe_load((checkout.root / TINY).read_text())
+    file.write_text(
+        yaml.safe_dump(
+            {**study, "name": "given", "problems": {**study["problems"], "given": {"jsonl": {"path": str(data)}}}}
+        )
+    )
+    target = ("results/given/problems/given.parquet", "--config", f"study={file}")
+    made = checkout.snakemake(*target)
+    assert made.returncode == 0, made.stderr
+    os.utime(data)
+    assert checkout.planned_rules(*target) == set()
+    data.write_text(data.read_text().replace('"2"', '"3"'))
+    assert checkout.planned_rules(*target) == {"problems"}
 
 
 def test_a_second_clean_run_gives_the_same_bytes(finished, tmp_path):
@@ -124,6 +188,7 @@ def test_shards_give_the_same_rows(finished, tmp_path):
     for target in targets:
         whole, gathered = (pl.read_parquet(checkout.root / target) for checkout in (finished, sharded))
         assert_frame_equal(whole, gathered, abs_tol=1e-5)
+    assert audit(whole_plan(sharded.root, str(file), *targets), sharded.root, Hashes()).breaks == []
 
 
 def test_the_report_is_made(finished):

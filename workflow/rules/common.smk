@@ -12,11 +12,19 @@ from snakemake.settings.types import DeploymentMethod
 
 from tokenshift.config import load_study
 from tokenshift.errors import StudyError
+from tokenshift.packages import require_locked
 from tokenshift.provenance import code_hash, file_hash
+from tokenshift.records import require_own
 from tokenshift.summary import summary
+
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 try:
     STUDY = load_study(config["study"])
+    if workflow.is_main_process:
+        require_own(Path("results") / STUDY.name)
+        if not CONDA:  # whose environments are pinned
+            require_locked(ROOT / "requirements.lock")
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -31,7 +39,7 @@ PREFIX += f" PYTHONHASHSEED=0 TOKENIZERS_PARALLELISM=false SCRIPTS={SCRIPTS}; "
 # outputs of a job that failed.
 LAUNCH = f"deepspeed --num_gpus {STUDY.compute.gpus}" if STUDY.compute.gpus > 1 else "python"
 PREFIX += f"export LAUNCH='{LAUNCH}' STATES={RESULTS}/training_state; "
-if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+if not CONDA:
     PREFIX += f"export PATH={Path(sys.executable).parent}:$PATH; "
 shell.prefix(PREFIX)
 

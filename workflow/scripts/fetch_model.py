@@ -4,9 +4,12 @@ import argparse
 import json
 from pathlib import Path
 
+from tokenshift import ledger
 from tokenshift.artifacts import atomic_folder
 from tokenshift.command import run
-from tokenshift.models import locate, require_weights
+from tokenshift.models import locate, require_weights, resolved
+
+OF_THE_FOLDER = ("manifest.json", "manifest.json.prov.json")  # of a model that a study made; this one gets its own
 
 
 def main() -> None:
@@ -16,9 +19,10 @@ def main() -> None:
     args = parser.parse_args()
     source = locate(args.spec["path"], args.spec["revision"])
     require_weights(source)
+    ledger.sources.append(resolved(args.spec["path"], args.spec["revision"], source))
     with atomic_folder(args.output) as folder:
         for file in sorted(source.rglob("*")):
-            if file.is_file():
+            if file.is_file() and str(file.relative_to(source)) not in OF_THE_FOLDER:
                 link = folder / file.relative_to(source)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(file.resolve())

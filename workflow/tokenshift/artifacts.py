@@ -19,6 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tokenshift import ledger
 from tokenshift.errors import StudyError
 
 SCHEMA_VERSION = "2"
@@ -37,6 +38,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
+        ledger.written.append(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -60,6 +62,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(path)
         os.replace(temporary, path)
         _sync_folder(path.parent)
+        ledger.written.append(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -37,6 +37,14 @@ def locate(path: str, revision: str | None) -> Path:
         ) from None
 
 
+def resolved(path: str, revision: str | None, folder: Path) -> dict[str, str | None]:
+    """What `locate` found at `path`: the commit that `revision` of a hub id meant, or where a folder lies."""
+    if Path(path).is_dir():
+        return {"kind": "folder", "path": path, "resolved": str(folder)}
+    # The hub's cache calls a snapshot's folder by its commit.
+    return {"kind": "hub model", "path": path, "revision": revision, "commit": folder.name}
+
+
 def require_weights(folder: str | Path) -> None:
     """Raise StudyError unless `folder` holds config.json and a file of weights."""
     folder = Path(folder)

@@ -8,9 +8,19 @@ from pathlib import Path
 LIBRARY = Path(__file__).parent
 
 
+# They record what a job did; no result depends on them.
+RECORDING = ["tokenshift.records"]
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file's content, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def file_hash(path: str | Path) -> str:
     """First 16 hexadecimal digits of the SHA-256 of a file's content."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    return sha256(path)[:16]
 
 
 def folder_hash(folder: str | Path) -> str:
@@ -28,9 +38,10 @@ def folder_hash(folder: str | Path) -> str:
 def code_hash(script: Path) -> str:
     """Hash of `script` with all modules of this library that it imports, directly or not.
 
-    Depends on content alone: touching or checking out a file changes nothing, editing any of these files does.
+    Depends on content alone: touching or checking out a file changes nothing, editing any of these files does. Modules
+    in RECORDING, and what they alone import, do not count.
     """
-    finder = ModuleFinder(path=[str(LIBRARY.parent)])
+    finder = ModuleFinder(path=[str(LIBRARY.parent)], excludes=RECORDING)
     finder.run_script(str(script))
     modules = sorted(Path(module.__file__) for module in finder.modules.values() if module.__file__)
     digest = hashlib.sha256()

@@ -1,11 +1,14 @@
 """Rows of the files and data sets that a study is given, each with words for where it stands."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tokenshift import ledger
 from tokenshift.errors import StudyError, nearest
+from tokenshift.provenance import folder_hash, sha256
 
 # What `datasets` calls the formats of single files.
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -28,6 +31,7 @@ def source_rows(entry: dict[str, Any], where: str) -> Iterator[Row]:
 def _jsonl_rows(path: Path, where: str) -> Iterator[Row]:
     if not path.is_file():
         raise StudyError(f"{where}: no file {path}")
+    ledger.sources.append({"kind": "file", "path": str(path), "sha256": sha256(path)})
     with open(path, encoding="utf-8") as lines:
         try:
             for number, line in enumerate(lines, start=1):
@@ -60,6 +64,10 @@ def _load(path: str, name: str | None, split: str, revision: str | None) -> Iter
     import datasets
 
     local = Path(path)
+    if local.is_file():
+        ledger.sources.append({"kind": "file", "path": path, "sha256": sha256(local)})
+    elif local.is_dir():
+        ledger.sources.append({"kind": "folder", "path": path, "sha256": folder_hash(local)})
     if local.is_file() and local.suffix in _FORMATS:
         # Streaming leaves no copy in the cache of `datasets`.
         return datasets.load_dataset(_FORMATS[local.suffix], data_files={split: path}, split=split, streaming=True)
@@ -74,7 +82,16 @@ def _load(path: str, name: str | None, split: str, revision: str | None) -> Iter
         return datasets.load_dataset(path, name, split=split, streaming=True)
     if local.suffix in _FORMATS:
         raise ValueError("no such file")
-    return datasets.load_dataset(path, name, split=split, revision=revision)
+    rows = datasets.load_dataset(path, name, split=split, revision=revision)
+    files = sorted(rows.download_checksums or {})
+    ledger.sources.append({"kind": "hub data set", "path": path, "revision": revision, "commit": commit_of(files)})
+    return rows
+
+
+def commit_of(files: Iterable[str]) -> str | None:
+    """The hub commit that a data set's `files` were downloaded from: hf://datasets/NAME@COMMIT/FILE."""
+    commits = {found[1] for file in files if (found := re.search("@([0-9a-f]{40})/", file))}
+    return commits.pop() if len(commits) == 1 else None
 
 
 def text(row: Row, column: str, kind: str, setting: str) -> str:

@@ -1,0 +1,51 @@
+"""Two jobs of rule `problems`, run by their script: a set, and another one without the problems of the first."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tokenshift.dag import Job
+from tokenshift.provenance import LIBRARY, code_hash
+
+ROOT = LIBRARY.parents[1]
+SCRIPT = ROOT / "workflow/scripts/problems.py"
+FIRST, SECOND = "results/mine/problems/first.parquet", "results/mine/problems/second.parquet"
+
+
+def spec(name: str) -> dict:
+    """What rule `problems` gives its script for one of the two sets."""
+    columns = {"problem": "problem", "answer": "answer", "problem_id": None}
+    source = {"reasoning_gym": None, "jsonl": {"path": f"{name}.jsonl"}, "datasets": None, "columns": columns}
+    entry = {**source, "size": None, "exclude": [], "deduplicate": False, "seed": 7}
+    return {"name": name, "problems": entry, "code": code_hash(SCRIPT)}
+
+
+def job(output: str, *inputs: str) -> Job:
+    """The job that makes one of the two sets, as Snakemake plans it."""
+    given = shlex.quote(json.dumps(spec(Path(output).stem), sort_keys=True))
+    command = f"python $SCRIPTS/problems.py --spec {given} --exclude {' '.join(inputs)} --output {output}"
+    return Job("problems", inputs, (output,), f"{command} 2> >(tee problems.log >&2)")
+
+
+JOBS = [job(FIRST), job(SECOND, FIRST)]
+
+
+def run(planned: Job, folder: Path) -> subprocess.CompletedProcess:
+    """Run a job's script in `folder`."""
+    words = shlex.split(planned.command.partition(" 2> ")[0])
+    environment = {**os.environ, "PYTHONPATH": str(LIBRARY.parent)}
+    command = [sys.executable, SCRIPT, *words[2:]]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def make_both(folder: Path) -> Path:
+    """Run both jobs in `folder`."""
+    for name, problem in (("first", "1 + 1"), ("second", "1 + 2")):
+        (folder / f"{name}.jsonl").write_text(f'{{"problem": "{problem}", "answer": "2"}}\n')
+    for planned in JOBS:
+        result = run(planned, folder)
+        assert result.returncode == 0, result.stderr
+    return folder

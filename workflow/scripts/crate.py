@@ -1,0 +1,32 @@
+"""Export a study that passes its audit, with its provenance, as an RO-Crate."""
+
+import argparse
+from pathlib import Path
+
+from tokenshift.artifacts import atomic_file
+from tokenshift.audit import Hashes, audit
+from tokenshift.command import run
+from tokenshift.config import load_study
+from tokenshift.crate import study_crate
+from tokenshift.dag import whole_plan
+from tokenshift.errors import StudyError
+from tokenshift.lineage import summary
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", required=True, help="name or file of the study")
+    parser.add_argument("--largest-mb", type=int, required=True, help="larger files are described, not copied")
+    parser.add_argument("--output", type=Path, required=True, help="ZIP file of the crate")
+    args = parser.parse_args()
+    study = load_study(args.study)
+    found = audit(whole_plan(Path(), args.study), Path(), Hashes())
+    if found.breaks:
+        raise StudyError(f"{study.name} does not pass its audit, so it is not exported:\n{summary(found)}")
+    with atomic_file(args.output) as temporary:
+        study_crate(study, found, Path(), args.largest_mb * 1_000_000).write_zip(temporary)
+    print(f"{args.output}: {len(found.jobs)} jobs with their files and records")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,169 @@
+"""A sound study as a Provenance Run Crate: an RO-Crate in which each job is an action on files with their hashes.
+
+Profile: https://w3id.org/ro/wfrun/provenance/0.5, which includes Workflow Run Crate and Process Run Crate. Files above
+a given size, and the files within model folders, are described by their hashes instead of copied.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rocrate.model import ContextEntity
+from rocrate.model.entity import Entity
+from rocrate.rocrate import ROCrate
+
+from tokenshift.audit import Audit
+from tokenshift.config.study import Study
+from tokenshift.lineage import commit, device
+from tokenshift.records import record_path
+
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
+}
+SOURCES = ("workflow/rules", "workflow/tokenshift", "envs", "config")
+# Terms that the context of RO-Crate 1.1, which the profiles extend, lacks.
+TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
+LICENSE = "https://spdx.org/licenses/Apache-2.0"
+FORMATS = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".parquet": "application/vnd.apache.parquet",
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+}
+
+
+def study_crate(study: Study, audit: Audit, root: Path, largest: int) -> ROCrate:
+    """The crate of a study that has passed `audit` (of all its files), with copies of files up to `largest` bytes."""
+    return _Crate(study, root, largest).described(audit)
+
+
+class _Crate:
+    def __init__(self, study: Study, root: Path, largest: int) -> None:
+        self.study, self.root, self.largest = study, root, largest
+        self.crate = ROCrate(version="1.1")
+        self.files: dict[str, Entity] = {}
+
+    def described(self, audit: Audit) -> ROCrate:
+        """The crate with the workflow, its steps, and one action for each job."""
+        crate = self.crate
+        crate.metadata.extra_contexts.append(TERMS)
+        crate.name = f"tokenshift study {self.study.name}"
+        crate.description = self.study.description or f"Results of the study {self.study.name} with their provenance."
+        licence = self._add(LICENSE, "CreativeWork", name="Apache License 2.0")
+        crate.license = licence
+        crate.root_dataset["conformsTo"] = [
+            self._add(url, "CreativeWork", name=name, version=url.rsplit("/", 1)[1]) for url, name in PROFILES.items()
+        ]
+        kinds = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
+        about = {"@type": kinds, "name": "tokenshift"}
+        snakefile = self.root / "Snakefile"
+        workflow = crate.add_workflow(snakefile, "Snakefile", main=True, lang="snakemake", properties=about)
+        workflow["license"] = licence
+        for folder in SOURCES:
+            for file in sorted((self.root / folder).rglob("*")):
+                if file.suffix in (".smk", ".py", ".yaml"):
+                    self._copy(str(file.relative_to(self.root)))
+        self._copy("requirements.lock")
+        jobs = [job for job in audit.jobs if job.script]
+        steps, controls, actions = {}, [], []
+        for job in jobs:
+            record = audit.records[job.outputs[0]]
+            tool = self._tool(job.script)
+            if job.rule not in steps:
+                step = self._add(f"#step-{job.rule}", "HowToStep", name=job.rule, position=str(len(steps) + 1))
+                step["workExample"] = tool
+                steps[job.rule] = step
+            action = self._action(record, tool, f"{job.rule}: {' '.join(job.outputs)}", job.outputs)
+            control = self._add(f"#control-{record['digest']}", "ControlAction", name=f"run of {job.rule}")
+            control["instrument"], control["object"] = steps[job.rule], action
+            controls.append(control)
+            actions.append(action)
+        workflow["step"] = list(steps.values())
+        workflow["hasPart"] = [self.files[script] for script in dict.fromkeys(job.script for job in jobs)]
+        self._run(workflow, audit, controls)
+        crate.root_dataset["mentions"] = [*actions, *crate.root_dataset["mentions"]]
+        return crate
+
+    def _run(self, workflow: Entity, audit: Audit, controls: list[Entity]) -> None:
+        """The action of the whole run, and that of Snakemake, which ordered the jobs."""
+        records = list(audit.records.values())
+        taken = {entry["path"] for record in records for entry in record["inputs"]}
+        results = [self.files[path] for job in audit.jobs for path in job.outputs if job.script and path not in taken]
+        run = self._add("#run", "CreateAction", name=f"Run of the study {self.study.name}")
+        run["instrument"], run["result"] = workflow, results
+        run["object"] = self._study_file()
+        run["startTime"] = min(record["started"] for record in records)
+        run["endTime"] = max(record["ended"] for record in records)
+        run["actionStatus"] = "http://schema.org/CompletedActionStatus"
+        engine = self._add(
+            "#snakemake", "SoftwareApplication", name="Snakemake", url="https://snakemake.github.io", version="9"
+        )
+        organised = self._add("#organised", "OrganizeAction", name="Snakemake's run of the jobs")
+        organised["instrument"], organised["object"], organised["result"] = engine, controls, run
+        self.crate.root_dataset["mentions"] = [run, organised]
+
+    def _study_file(self) -> Entity:
+        """The resolved study as a file of the crate."""
+        text = self.study.model_dump_json(indent=2, by_alias=True)
+        return self._add(
+            "#study", "PropertyValue", name="study", value=text, description="The study file, every default resolved."
+        )
+
+    def _action(self, record: dict[str, Any], tool: Entity, name: str, outputs: tuple[str, ...]) -> Entity:
+        """A job's action, from its record."""
+        action = self._add(f"#job-{record['digest']}", "CreateAction", name=name)
+        inputs = {entry["path"]: entry["sha256"] for entry in record["inputs"]}
+        results = {entry["path"]: entry["sha256"] for entry in record["outputs"]}
+        spec = self._add(f"#spec-{record['digest']}", "PropertyValue", name="arguments")
+        spec["value"] = " ".join(record["arguments"])
+        action["instrument"] = tool
+        files = [self._file(path, hashed) for path, hashed in inputs.items()]
+        action["object"] = [spec, *files, *map(self._source, record["sources"])]
+        action["result"] = [self._file(path, results[path]) for path in outputs]
+        action["startTime"], action["endTime"] = (
+            datetime.fromisoformat(record[key]).isoformat() for key in ("started", "ended")
+        )
+        action["actionStatus"] = "http://schema.org/CompletedActionStatus"
+        action["description"] = f"code {record['code']}, commit {commit(record)}, on {device(record)}"
+        records = [record_path(path) for path in outputs]
+        action["subjectOf"] = [self._copy(str(path), encodingFormat="application/json") for path in records]
+        return action
+
+    def _tool(self, script: str) -> Entity:
+        if script not in self.files:
+            kinds = ["File", "SoftwareSourceCode", "SoftwareApplication"]
+            self.files[script] = self._copy(script, **{"@type": kinds}, programmingLanguage="Python")
+        return self.files[script]
+
+    def _file(self, path: str, sha256: str) -> Entity:
+        """A result or input: a copy of it or, where it is large, its description."""
+        if path not in self.files:
+            size = (self.root / path).stat().st_size
+            about = {"sha256": sha256, "contentSize": str(size)}
+            if Path(path).suffix in FORMATS:
+                about["encodingFormat"] = FORMATS[Path(path).suffix]
+            if size <= self.largest:
+                self.files[path] = self._copy(path, **about)
+            else:
+                self.files[path] = self._add(f"#{path}", "CreativeWork", name=path, **about)
+        return self.files[path]
+
+    def _source(self, source: dict[str, Any]) -> Entity:
+        """What came from outside the study: a local file or folder with its hash, or what the hub has at a commit."""
+        version = source.get("commit") or source.get("sha256") or ""
+        entity = self._add(f"#source-{source['path']}@{version}", "CreativeWork", name=source["path"])
+        entity["description"], entity["version"] = source["kind"], version
+        if source["kind"].startswith("hub"):
+            kind = "datasets/" if source["kind"] == "hub data set" else ""
+            entity["url"] = f"https://huggingface.co/{kind}{source['path']}/tree/{version}"
+        return entity
+
+    def _copy(self, path: str, **about: Any) -> Entity:
+        return self.crate.add_file(self.root / path, path, properties={"name": path, **about})
+
+    def _add(self, identifier: str, kind: str, **about: Any) -> Entity:
+        return self.crate.add(ContextEntity(self.crate, identifier, {"@type": kind, **about}))

@@ -1,0 +1,7 @@
+"""What this process has written, and taken from outside the study: kept for its record (tokenshift.records)."""
+
+from pathlib import Path
+from typing import Any
+
+written: list[Path] = []
+sources: list[dict[str, Any]] = []
