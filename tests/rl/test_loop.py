@@ -31,11 +31,14 @@ def test_every_step_reports_what_the_study_needs(tmp_path, model):
     reported = rows(tmp_path / "run")
     every = {"step", "draws", "groups", "filtered_groups", "reward", "accuracy", "response_length", "loss", "entropy"}
     every |= {"clip_low", "clip_high", "kl_old", "kl_base", "weight", "weight_min", "weight_max", "gradient_norm"}
-    assert [set(row) - every for row in reported] == [set(), *[{"heldout_accuracy", "heldout_length"}] * 2]
-    assert all(every <= set(row) for row in reported)
+    heldout = {"heldout_accuracy", "heldout_length"}
+    assert set(reported[0]) == {"step"} | heldout
+    assert [set(row) - every for row in reported[1:]] == [set(), heldout, heldout]
+    assert all(every <= set(row) for row in reported[1:])
+    assert [row["step"] for row in reported] == [0, 1, 2, 3]
     (times,) = (tmp_path / "run.state").glob("*/times.jsonl")
     keys = {"step", "rollout_seconds", "update_seconds", "tokens_per_second"}
-    assert [set(json.loads(line)) for line in times.read_text().splitlines()] == [keys] * 3
+    assert [set(json.loads(line)) for line in times.read_text().splitlines()] == [{"step"}, *[keys] * 3]
 
 
 def test_without_a_copy_of_the_initial_policy_its_kl_is_not_reported(tmp_path, model):

@@ -44,14 +44,17 @@ def rollout_metrics(batch: RolloutBatch, settings: Settings) -> dict[str, float 
 def train(trainer: Trainer, rollouts: Rollouts, heldout: Rollouts | None, run: Run) -> None:
     """Train for the trainer's settings["steps"] rollout batches, from where `run` was left.
 
-    `heldout` answers the problems of settings["evaluation"]. Raises StudyError when a prompt cannot be encoded or, with
-    the longest response, does not fit into the model's context; when a loss is not finite; when no group is mixed and
-    settings["no_mixed_groups"] is "stop"; and Stopped, once the state is saved, after a signal.
+    `heldout` answers the problems of settings["evaluation"], first of all as the initial policy does. Raises StudyError
+    when a prompt cannot be encoded or, with the longest response, does not fit into the model's context; when a loss is
+    not finite; when no group is mixed and settings["no_mixed_groups"] is "stop"; and Stopped, once the state is saved,
+    after a signal.
     """
     settings = trainer.settings
     for asked in filter(None, (rollouts, heldout)):
         asked.check_prompts()
     position = run.restore({"step": 0, "draws": 0})
+    if heldout is not None and run.fresh:
+        run.metrics.report(0, evaluation(trainer, heldout), {})
     remaining = range(position["step"] + 1, settings["steps"] + 1)
     bar = progress(remaining, "training" if run.world.first else None, "step")
     for step in bar:

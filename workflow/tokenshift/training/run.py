@@ -98,6 +98,11 @@ class Run:
         self.world.barrier()
         return position
 
+    @property
+    def fresh(self) -> bool:
+        """Whether no state of this run was saved so far: nothing that it reported counts."""
+        return self._saved is None
+
     def save(self, position: Position) -> None:
         """Save what the run's future depends on; the state saved before is deleted once this one is complete."""
         folder = self.root / f"step-{position['step']}"
