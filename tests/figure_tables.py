@@ -268,7 +268,11 @@ def training(sets: list[str]) -> pl.DataFrame:
         for quantity, value in quantities.items():
             keys = {"model": [model], "set": sets, "seed": seeds, "quantity": [quantity]}
             rows.append(table(keys, lambda row, value=value: value + jitter.get(row["seed"], 0), spread=0.02))
-    return pl.concat(rows, how="vertical_relaxed")
+    made = pl.concat(rows, how="vertical_relaxed")
+    part, several = pl.col("seed").is_null(), pl.col("model").str.starts_with("dapo")
+    narrower = {f"problems_{end}": (pl.col("estimate") + pl.col(f"ci_{end}")) / 2 for end in ("low", "high")}
+    of_seeds = {f"seeds_{end}": pl.when(part & several).then(f"ci_{end}") for end in ("low", "high")}
+    return made.with_columns(**{name: pl.when(part).then(value) for name, value in narrower.items()}, **of_seeds)
 
 
 def training_curves(sets: list[str]) -> pl.DataFrame:

@@ -155,6 +155,24 @@ def average(parts: Sequence[Resampled]) -> Resampled:
     )
 
 
+def average_of_seeds(parts: Sequence[Resampled], bootstrap: Bootstrap) -> Resampled:
+    """Mean over `parts`, one for each training seed, with resamples that vary with the problems and with the seeds.
+
+    To each resample of the problems is added an error of the mean over seeds: Student's t with one degree of freedom
+    fewer than seeds, times the standard error of the parts in the sample. The percentile interval is that of the two
+    errors' sum: Student's t interval over seeds where problems make no difference, the bootstrap over problems where
+    seeds make none. The noise of sampled responses is in both errors, so that it is rather too wide. One part shows
+    nothing of seeds and is returned as it is.
+    """
+    mean, seeds = average(parts), len(parts)
+    if seeds < 2:
+        return mean
+    error = np.std([part.draws[0] for part in parts], axis=0, ddof=1) / np.sqrt(seeds)
+    levels = (np.arange(bootstrap.replicates) + 0.5) / bootstrap.replicates
+    quantiles = np.random.default_rng([bootstrap.seed, seeds]).permutation(stats.t.ppf(levels, seeds - 1))
+    return replace(mean, draws=mean.draws + np.concatenate([[0.0], quantiles])[:, None] * error)
+
+
 def weighted_quantiles(
     weights: np.ndarray, values: np.ndarray, problem: np.ndarray, count: np.ndarray, quantiles: Sequence[float]
 ) -> np.ndarray:
