@@ -26,8 +26,7 @@ REVERSE = {INF: (0.8, 0, 0), 0.3: (0.5, 4, 1), 0.1: (0.4, 8, 2), -INF: (0.1, 20,
 TRAINING = {
     "groups": {"dapo": {"1": "dapo-s1", "2": "dapo-s2"}, "high": {"1": "high-s1", "2": "high-s2"}},
     "base_of": {},
-    "baseline": "dapo",
-    "compared": ["high", "low"],
+    "baseline_of": {"high": "dapo", "low": "dapo"},
 }
 NOTHING = {"scores": [], "cross_samples": [], "checkpoint_scores": [], "rollouts": []}
 
@@ -186,7 +185,7 @@ def test_seeds_that_disagree_or_one_alone_do_not_decide_whether_weights_help(tmp
     two = {"dapo": {"1": "d1", "2": "d2"}, "high": {"1": "h1", "2": "h2"}}
     one = {"dapo": {"1": "d1"}, "high": {"1": "h1"}}
     for groups, estimate in ((two, 0.25), (one, 0.4)):
-        training = TRAINING | {"groups": groups, "compared": ["high"]}
+        training = TRAINING | {"groups": groups, "baseline_of": {"high": "dapo"}}
         (row,) = rows(claims.table(NOTHING | {"rollouts": paths}, {}, training, SETTINGS), "C15")
         assert (row["estimate"], row["verdict"]) == (pytest.approx(estimate), "inconclusive")
 

@@ -47,8 +47,7 @@ SPEC = {
     "training": None,
     "groups": {"base": {"0": "base"}},
     "base_of": {},
-    "baseline": None,
-    "compared": [],
+    "baseline_of": {},
 }
 
 

@@ -127,8 +127,7 @@ def training_groups():
     return {
         "groups": by_group(evaluated_models()),
         "base_of": base_of,
-        "baseline": STUDY.training.baseline if STUDY.training else None,
-        "compared": STUDY.training.models if STUDY.training else [],
+        "baseline_of": STUDY.training.baseline_of if STUDY.training else {},
     }
 
 

@@ -309,10 +309,10 @@ def table(
             evidence = gather(name, pairs[name]["control"], problem_set, files, analysis)
             random = {direction: evidence.random_control(direction) for direction in ("forward", "reverse")}
             rows += [judge(claim, name, problem_set, evidence) for claim in pair_claims(analysis, random)]
-    if training is not None and training["baseline"] is not None:
-        baseline, evidence = training["baseline"], Evidence(Bootstrap(**analysis["bootstrap"]))
+    if training is not None:
+        evidence = Evidence(Bootstrap(**analysis["bootstrap"]))
         measured = measure_groups(paths["rollouts"], training["groups"], evidence.bootstrap)
-        for model in training["compared"]:
+        for model, baseline in training["baseline_of"].items():
             for problem_set in sets:
                 claim = weights_help(measured.get(problem_set, {}), model, baseline)
                 rows.append(judge(claim, f"{model} vs {baseline}", problem_set, evidence))

@@ -65,8 +65,8 @@ def quantities(group: str, groups: dict[str, Group], training: dict) -> dict[str
     if base in groups:
         base_accuracy = average(list(groups[base].values()))[:1]
         result["accuracy_minus_base"] = {seed: cell - base_accuracy for seed, cell in accuracy.items()}
-    if group in training["compared"] and training["baseline"] in groups:
-        baseline = {seed: cells[:1] for seed, cells in groups[training["baseline"]].items()}
+    if (name := training["baseline_of"].get(group)) in groups:
+        baseline = {seed: cells[:1] for seed, cells in groups[name].items()}
         result["accuracy_minus_baseline"] = minus_baseline(accuracy, baseline)
     return result
 
@@ -91,8 +91,8 @@ def rows(by_seed: Group, keys: dict[str, object], bootstrap: Bootstrap) -> pl.Da
 def table(rollouts: Sequence[Path], training: dict, analysis: dict) -> pl.DataFrame:
     """Rows of training.csv; `model` is the group, and seed is null for the mean over its seeds.
 
-    training: groups (group -> seed -> model), base_of (group -> group it was trained from), compared (groups) and the
-    baseline (a group, or null) that they are compared with.
+    training: groups (group -> seed -> model), base_of (group -> group it was trained from) and baseline_of (compared
+    group -> group it is compared with).
     """
     bootstrap = Bootstrap(**analysis["bootstrap"])
     tables = []
