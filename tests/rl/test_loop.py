@@ -37,8 +37,15 @@ def test_every_step_reports_what_the_study_needs(tmp_path, model):
     assert all(every <= set(row) for row in reported[1:])
     assert [row["step"] for row in reported] == [0, 1, 2, 3]
     (times,) = (tmp_path / "run.state").glob("*/times.jsonl")
-    keys = {"step", "rollout_seconds", "update_seconds", "tokens_per_second"}
-    assert [set(json.loads(line)) for line in times.read_text().splitlines()] == [{"step"}, *[keys] * 3]
+    spent = [json.loads(line) for line in times.read_text().splitlines()]
+    rollout, update = ("generation_seconds", "grading_seconds"), ("log_probs_seconds", "gradient_seconds")
+    update = (*update, "optimiser_seconds")
+    keys = {"step", "rollout_seconds", "update_seconds", "tokens_per_second", *rollout, *update}
+    evaluated = {"evaluation_seconds"}
+    assert [set(row) for row in spent] == [{"step"} | evaluated, keys, keys | evaluated, keys | evaluated]
+    for row in spent[1:]:
+        assert 0 < sum(row[name] for name in rollout) <= row["rollout_seconds"]
+        assert 0 < sum(row[name] for name in update) <= row["update_seconds"]
 
 
 def test_without_a_copy_of_the_initial_policy_its_kl_is_not_reported(tmp_path, model):

@@ -13,6 +13,7 @@ from tokenshift.rl.objective import Settings
 from tokenshift.rl.rollout_batches import Group, RolloutBatch, Rollouts, collect, shortfall
 from tokenshift.rl.trainer import Trainer, shaped_rewards
 from tokenshift.training.engine import sharing_parameters
+from tokenshift.training.phases import seconds_by_phase
 from tokenshift.training.run import Position, Run, checkpoint_due
 
 
@@ -54,7 +55,7 @@ def train(trainer: Trainer, rollouts: Rollouts, heldout: Rollouts | None, run: R
         asked.check_prompts()
     position = run.restore({"step": 0, "draws": 0})
     if heldout is not None and run.fresh:
-        run.metrics.report(0, evaluation(trainer, heldout), {})
+        run.metrics.report(0, evaluation(trainer, heldout), {"evaluation_seconds": sum(seconds_by_phase().values())})
     remaining = range(position["step"] + 1, settings["steps"] + 1)
     bar = progress(remaining, "training" if run.world.first else None, "step")
     for step in bar:
@@ -72,9 +73,11 @@ def train(trainer: Trainer, rollouts: Rollouts, heldout: Rollouts | None, run: R
             "rollout_seconds": drawn - began,
             "update_seconds": ended - drawn,
             "tokens_per_second": tokens / (ended - began),
+            **seconds_by_phase(),
         }
         if heldout is not None and checkpoint_due(step, settings["steps"], settings["evaluation"]["every"]):
             row |= evaluation(trainer, heldout)
+            times |= {"evaluation_seconds": sum(seconds_by_phase().values())}
         run.metrics.report(step, row, times)
         shown = {"accuracy": f"{row['accuracy']:.3f}", "tokens/s": f"{times['tokens_per_second']:.0f}"}
         bar.set_postfix(shown, refresh=False)

@@ -13,6 +13,7 @@ from tokenshift.rollouts import grade, requests
 from tokenshift.sampling import Sampling
 from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context
+from tokenshift.training.phases import phase
 from tokenshift.training.world import World
 from tokenshift.verification import Grader
 
@@ -78,12 +79,14 @@ class Rollouts:
         world, n = World.current(), self.responses_per_prompt
         asked = requests(problems[world.rank :: world.size], n, self.tokenizer, self.template, self.chat)
         responses = []
-        for part in batches(len(asked.prompts), self.batch_size):
-            noise = uniforms(
-                self.seed, purpose, asked.problem_ids[part], asked.samples[part], self.sampling.max_new_tokens
-            )
-            responses += generate(self.policy, asked.prompts[part], noise, self.sampling, self.batch_size)
-        _, grades = grade(asked, responses, self.tokenizer, self.grader)
+        with phase("generation"):
+            for part in batches(len(asked.prompts), self.batch_size):
+                noise = uniforms(
+                    self.seed, purpose, asked.problem_ids[part], asked.samples[part], self.sampling.max_new_tokens
+                )
+                responses += generate(self.policy, asked.prompts[part], noise, self.sampling, self.batch_size)
+        with phase("grading"):
+            _, grades = grade(asked, responses, self.tokenizer, self.grader)
         correct = [given.correct for given in grades]
         return world.merged(
             [

@@ -20,6 +20,7 @@ from tokenshift.rl.weights import entropy_ranks
 from tokenshift.training.batches import Padded, Part, dealt, micro_batches, pad_part
 from tokenshift.training.engine import optimiser_step
 from tokenshift.training.log_probs import TokenModel
+from tokenshift.training.phases import phase
 from tokenshift.training.world import World
 
 if TYPE_CHECKING:
@@ -68,10 +69,11 @@ class Trainer:
         """One optimiser step for each mini-batch of `groups` in each epoch; returns the metrics of these steps."""
         advantages = group_advantages(shaped_rewards(groups, self.settings), self.settings["scale_advantages"])
         size = self.settings["mini_batch_prompts"]
-        mini_batches = [
-            self._sampled(groups[start : start + size], advantages[start : start + size])
-            for start in range(0, len(groups), size)
-        ]
+        with phase("log_probs"):
+            mini_batches = [
+                self._sampled(groups[start : start + size], advantages[start : start + size])
+                for start in range(0, len(groups), size)
+            ]
         observed: dict[str, list[Tensor]] = defaultdict(list)
         self.engine.train()
         steps = [

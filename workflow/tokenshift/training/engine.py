@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from tokenshift.errors import NotFinite
 from tokenshift.training.log_probs import TokenModel
+from tokenshift.training.phases import phase
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -108,21 +109,23 @@ def optimiser_step(
     before clipping. Raises NonFiniteLoss, on every process, where the sum is not finite.
     """
     losses = []
-    for number, micro_batch in enumerate(micro_batches, start=1):
-        engine.set_gradient_accumulation_boundary(number == len(micro_batches))
-        loss = loss_of(micro_batch)
-        # DeepSpeed averages gradients over the processes; the factor makes it a sum.
-        engine.backward(loss * dist.get_world_size(), scale_wrt_gas=False)
-        losses.append(loss.detach().double())
-        if number < len(micro_batches):
-            engine.step()
-    total = torch.stack(losses).sum()
-    dist.all_reduce(total)
-    norm = _plain_gradient_norm(engine)
-    _require_finite(total, norm)
-    engine.step()
-    if norm is None:
-        norm = engine.get_global_grad_norm()
+    with phase("gradient"):
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            engine.set_gradient_accumulation_boundary(number == len(micro_batches))
+            loss = loss_of(micro_batch)
+            # DeepSpeed averages gradients over the processes; the factor makes it a sum.
+            engine.backward(loss * dist.get_world_size(), scale_wrt_gas=False)
+            losses.append(loss.detach().double())
+            if number < len(micro_batches):
+                engine.step()
+    with phase("optimiser"):
+        total = torch.stack(losses).sum()
+        dist.all_reduce(total)
+        norm = _plain_gradient_norm(engine)
+        _require_finite(total, norm)
+        engine.step()
+        if norm is None:
+            norm = engine.get_global_grad_norm()
     return float(total), float(norm)
 
 
