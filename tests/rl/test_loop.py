@@ -1,13 +1,18 @@
 """What the RL run reports, and how it ends where it cannot go on."""
 
+import copy
 import dataclasses
 import json
 
 import polars as pl
 import pytest
+import torch
 
 from tiny_rl import SMALL, guesser, rollouts_of, settings, train_guesser
+from tiny_training import OPTIMISATION, start
 from tokenshift.errors import StudyError
+from tokenshift.rl.trainer import Trainer
+from tokenshift.training.engine import NonFiniteLoss, optimiser_step
 from tokenshift.verification import Grader
 
 
@@ -55,9 +60,26 @@ def test_without_a_copy_of_the_initial_policy_its_kl_is_not_reported(tmp_path, m
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_step_and_state(tmp_path, model):
     rl = settings("dapo", **SMALL | {"learning_rate": 1e30, "warmup_steps": 0}, save_every=1)
-    with pytest.raises(StudyError, match=r"step 1: the (loss|norm of the gradient).* (nan|inf).*; no state was saved"):
+    with pytest.raises(
+        StudyError, match=r"step 1: the (loss|norm of the gradient).* (nan|inf).*; what it started from"
+    ):
         train_guesser(tmp_path / "run", model, rl)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_optimiser_step_that_failed_can_be_taken_again(tmp_path, model):
+    # The first mini-batch overflows the weights, the second fails.
+    rl = settings("dapo", **SMALL | {"learning_rate": 1e30, "warmup_steps": 0})
+    with pytest.raises(StudyError, match="and no state was saved yet"):
+        train_guesser(tmp_path / "run", model, rl)
+    (failed,) = (tmp_path / "run.state").glob("*/failed-step-1")
+    engine = start(copy.deepcopy(model), **{key: rl[key] for key in OPTIMISATION})
+    engine.load_checkpoint(str(failed.parent), tag=failed.name)
+    trainer = Trainer(engine, None, rl)
+    micro_batches = torch.load(failed / "batch-0.pt", weights_only=False)
+    with pytest.raises(NonFiniteLoss) as raised:
+        optimiser_step(engine, micro_batches, lambda part: trainer.loss(part)[0])
+    assert json.loads((failed / "failure.json").read_text()) == {"step": 1, "cause": str(raised.value)}
 
 
 def test_the_state_before_logits_that_are_not_finite_is_kept(tmp_path, model):

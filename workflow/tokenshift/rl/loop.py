@@ -12,7 +12,7 @@ from tokenshift.progress import progress
 from tokenshift.rl.objective import Settings
 from tokenshift.rl.rollout_batches import Group, RolloutBatch, Rollouts, collect, shortfall
 from tokenshift.rl.trainer import Trainer, shaped_rewards
-from tokenshift.training.engine import sharing_parameters
+from tokenshift.training.engine import NonFiniteLoss, sharing_parameters
 from tokenshift.training.phases import seconds_by_phase
 from tokenshift.training.run import Position, Run, checkpoint_due
 
@@ -110,9 +110,11 @@ def _saved_if_not_finite(run: Run, step: int) -> Iterator[None]:
     try:
         yield
     except NotFinite as error:
+        # Only a loss is all processes' at once, as keeping their state has to be.
+        kept = run.keep_failure(step, error) if isinstance(error, NonFiniteLoss) else run.saved_state()
         raise StudyError(
-            f"step {step}: {error}; {run.saved_state()}. A lower learning_rate or gradient_clip, or float32 in place "
-            "of bfloat16, are the usual remedies"
+            f"step {step}: {error}; {kept}. A lower learning_rate or gradient_clip, or float32 in place of bfloat16, "
+            "are the usual remedies"
         ) from None
 
 

@@ -77,7 +77,7 @@ class Trainer:
         observed: dict[str, list[Tensor]] = defaultdict(list)
         self.engine.train()
         steps = [
-            optimiser_step(self.engine, mini_batch, lambda part: self._loss(part, observed))
+            optimiser_step(self.engine, mini_batch, lambda part: self._observed_loss(part, observed))
             for mini_batch in mini_batches * self.settings["epochs"]
         ]
         losses, norms = zip(*steps, strict=True)
@@ -128,11 +128,15 @@ class Trainer:
             base_logp=base_logp,
         )
 
-    def _loss(self, part: MicroBatch, observed: dict[str, list[Tensor]]) -> Tensor:
-        """Share of `part` in the loss of its optimiser batch; adds what happened at its tokens to `observed`."""
+    def loss(self, part: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Share of `part` in the loss of its optimiser batch, and what is observed at its tokens (B, T)."""
         with_entropies = self.settings["entropy_bonus"] > 0
         logp, entropy = self.engine(part.batch, self.settings["temperature"], with_entropies)
-        loss, seen = objective(logp, entropy, part.sampled, self.settings)
+        return objective(logp, entropy, part.sampled, self.settings)
+
+    def _observed_loss(self, part: MicroBatch, observed: dict[str, list[Tensor]]) -> Tensor:
+        """The loss of `part`; adds what happened at its tokens to `observed`."""
+        loss, seen = self.loss(part)
         for name, values in seen.items():
             observed[name].append(values[part.sampled.mask])
         return loss

@@ -5,6 +5,7 @@ Its folder, which is no output of any rule, is named after all that the run depe
     FOLDER/KEY/spec.json    that very thing
                state.json   the last saved step, and where in the data it stands; written last, so never half
                step-N/      DeepSpeed's state after that step, and each process's random number generators
+               failed-step-N/  of a step whose loss was not finite, what it started from
                model/       what the finished run publishes: metrics.jsonl, checkpoints/
                times.jsonl, tensorboard/    what differs between two equal runs; these stay when the run is over
 """
@@ -24,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tokenshift.artifacts import atomic_folder, write_json
 from tokenshift.errors import StudyError
+from tokenshift.training.engine import NonFiniteLoss
 from tokenshift.training.metrics import Metrics
 from tokenshift.training.outputs import export
 from tokenshift.training.world import World
@@ -135,6 +137,21 @@ class Run:
                 f"stopped by a signal after step {position['step']}; the state is saved in {self.root}: run it again "
                 "to go on from there"
             )
+
+    def keep_failure(self, step: int, error: NonFiniteLoss) -> str:
+        """Keep what the optimiser step of `step` that ended in `error` started from; says where, for messages.
+
+        Every process has to call it. The folder holds DeepSpeed's state from just before that optimiser step, for each
+        process batch-RANK.pt, the micro-batches it was taken on, and failure.json with the cause: enough to take it
+        again with tokenshift.training.engine.optimiser_step.
+        """
+        folder = self.root / f"failed-step-{step}"
+        self.engine.save_checkpoint(str(self.root), tag=folder.name, save_latest=False)
+        torch.save(error.micro_batches, folder / f"batch-{self.world.rank}.pt")
+        self.world.barrier()
+        if self.world.first:
+            write_json(folder / "failure.json", {"step": step, "cause": str(error)})
+        return f"what it started from is kept in {folder}, and {self.saved_state()}"
 
     def saved_state(self) -> str:
         """Where the last saved state is, for messages."""
