@@ -230,7 +230,7 @@ def test_training_shows_the_interval_over_problems_within_that_over_seeds_too():
 def test_training_curves_are_the_table_s_numbers_and_bands_the_range_of_the_seeds():
     table = TABLES["training_curves"](["heldout"])
     figure = drawn_figure("training_curves", table)
-    panels = {axes.get_ylabel(): axes for axes in figure.axes if axes.get_ylabel()}
+    panels = {axes.get_title("left"): axes for axes in figure.axes if axes.get_title("left")}
     assert len(panels) == table["metric"].n_unique() - 1  # draws are not drawn
     rows = table.filter(model="dapo-high-kl", metric="entropy")
     axes = panels["entropy (nats)"]

@@ -3,16 +3,20 @@
 import copy
 import dataclasses
 import json
+import os
+import signal
+from collections.abc import Callable
 
 import polars as pl
 import pytest
 import torch
 
 from tiny_rl import SMALL, guesser, rollouts_of, settings, train_guesser
-from tiny_training import OPTIMISATION, start
+from tiny_training import OPTIMISATION, file_bytes, start
 from tokenshift.errors import StudyError
 from tokenshift.rl.trainer import Trainer
 from tokenshift.training.engine import NonFiniteLoss, optimiser_step
+from tokenshift.training.run import Stopped
 from tokenshift.verification import Grader
 
 
@@ -95,6 +99,44 @@ def test_a_run_may_stop_where_no_group_is_mixed(tmp_path, model):
     rl = settings("dapo", **SMALL | {"max_new_tokens": 3}, dynamic_sampling_draws=2, no_mixed_groups="stop")
     with pytest.raises(StudyError, match=r"step 1: 0 of 2 groups of mixed correctness after 2 draws.*is stop"):
         train_guesser(tmp_path / "run", model, rl)
+
+
+def signalling(at: int) -> tuple[Callable[..., None], list[int]]:
+    """A forward hook that asks this process to stop at forward pass `at` of generation, and the passes since."""
+    passes, since = [0], [0]
+
+    def hook(*_: object) -> None:
+        if torch.is_inference_mode_enabled():
+            since[0] += passes[0] >= at
+            passes[0] += 1
+            if passes[0] == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    return hook, since
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        (10, "during an evaluation; no state was saved yet"),
+        (20, "after step 0"),
+        (45, "after step 2"),
+        (60, "during an evaluation; the state after step 2"),
+    ],
+)
+def test_a_signal_ends_generation_at_the_next_token_and_the_run_goes_on_as_if_it_had_not_come(
+    tmp_path, model, at, message
+):
+    rl = settings("grpo", **SMALL | {"steps": 4}, save_every=2, evaluation={"problems": "train", "every": 3})
+    train_guesser(tmp_path / "whole", model, rl)
+    stopping = copy.deepcopy(model)
+    hook, since = signalling(at)
+    stopping.lm_head.register_forward_hook(hook)
+    with pytest.raises(Stopped, match=message):
+        train_guesser(tmp_path / "cut", stopping, rl)
+    assert since == [0]
+    train_guesser(tmp_path / "cut", model, rl)
+    assert file_bytes(tmp_path / "cut") == file_bytes(tmp_path / "whole")
 
 
 def test_an_empty_training_set_is_refused(model):

@@ -49,7 +49,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
     figure, grid = canvas(rows, columns, height=1.5, sharex=True)
     for axes, metric in zip(grid.flat, metrics, strict=False):
         draw_metric(axes, drawn.filter(metric=metric), looks)
-        axes.set_ylabel(METRICS[metric])
+        axes.set_title(METRICS[metric])
     for axes in grid.flat[len(metrics) :]:
         axes.set_axis_off()
     for column in range(columns):

@@ -17,7 +17,7 @@ import random
 import shutil
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -130,13 +130,21 @@ class Run:
 
         Only to be called while nothing has changed since `position`.
         """
-        if self.world.any(self._signal is not None, self.engine.device):
-            if self._saved != position["step"]:
-                self.save(position)
-            raise Stopped(
-                f"stopped by a signal after step {position['step']}; the state is saved in {self.root}: run it again "
-                "to go on from there"
-            )
+        if self.world.any(self.asked_to_stop(), self.engine.device):
+            self.stop(position)
+
+    def asked_to_stop(self) -> bool:
+        """Whether a signal has asked this process to stop."""
+        return self._signal is not None
+
+    def stop(self, position: Position) -> NoReturn:
+        """Save the state after `position`, unless it is saved, and raise Stopped; on every process."""
+        if self._saved != position["step"]:
+            self.save(position)
+        raise Stopped(
+            f"stopped by a signal after step {position['step']}; the state is saved in {self.root}: run it again to go "
+            "on from there"
+        )
 
     def keep_failure(self, step: int, error: NonFiniteLoss) -> str:
         """Keep what the optimiser step of `step` that ended in `error` started from; says where, for messages.
