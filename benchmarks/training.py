@@ -15,6 +15,7 @@ counting 2 FLOPs a parameter and token for a forward pass and 4 for a backward p
 
 import argparse
 import copy
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -40,6 +41,7 @@ from tokenshift.training.run import Run
 from tokenshift.verification import Grader, last_boxed
 
 TOKENIZER = character_tokenizer(["0123456789+-= \\boxed{}"])
+PARTS = ("generation", "grading", "log_probs", "gradient", "optimiser", "evaluation")  # of a step
 ARCHITECTURES = {
     "smollm2-135m": LlamaConfig(
         vocab_size=49152,
@@ -118,9 +120,14 @@ def settings(args: argparse.Namespace, steps: int) -> dict:
     ).model_dump(mode="json")
 
 
-def our_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int) -> list[dict]:
-    """Metrics and times of each step after the first of a run that starts from `model`."""
+def our_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int, evaluate: bool = False) -> list[dict]:
+    """Metrics and times of each step after the first of a run that starts from `model`.
+
+    With `evaluate` every step ends with an evaluation on as many problems and responses as it draws for training.
+    """
     rl = settings(args, steps + 1)
+    if evaluate:
+        rl |= {"evaluation": {"problems": "sums", "every": 1}}
     policy = Policy.of(copy.deepcopy(model), TOKENIZER)
     engine = initialise(model, rl, lambda optimiser: warmup_then_constant(optimiser, 0))
     with tempfile.TemporaryDirectory() as folder, Grader() as grader:
@@ -138,12 +145,13 @@ def our_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int) -> li
             seed=0,
         )
         run = Run(folder, {"rl": rl}, engine, TOKENIZER, "", rl["save_every"])
-        train(Trainer(engine, None, rl), rollouts, None, run)
+        heldout = dataclasses.replace(rollouts, problems=problems(args.prompts)) if evaluate else None
+        train(Trainer(engine, None, rl), rollouts, heldout, run)
         reports = [
             [json.loads(line) for line in file.read_text().splitlines()]
             for file in (run.model_folder / "metrics.jsonl", run.root / "times.jsonl")
         ]
-    return [metrics | times for metrics, times in zip(*reports, strict=True)][1:]
+    return [metrics | times for metrics, times in zip(*reports, strict=True) if times["step"] > 1]
 
 
 def trl_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int) -> list[dict]:
@@ -242,13 +250,16 @@ def step_breakdown(args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, args.precision)).to(args.device)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    rows = our_rows(model, args, args.steps)
+    rows = our_rows(model, args, args.steps, evaluate=True)
     rollout, update = (statistics.median(row[f"{part}_seconds"] for row in rows) for part in ("rollout", "update"))
     responses = args.prompts * args.responses
     tokens = responses * statistics.mean(row["response_length"] for row in rows)
     print(f"{args.model}, {parameters / 1e6:.0f} M parameters, {args.precision} on {args.device}")
     print(f"rollout {rollout:.2f} s, update {update:.2f} s; {responses / (rollout + update):.2f} responses/s")
     print(f"rollout {tokens / rollout:.0f} tokens/s, update {tokens / update:.0f} tokens/s")
+    for part in PARTS:
+        seconds = sorted(row[f"{part}_seconds"] for row in rows)
+        print(f"  {part}: {statistics.median(seconds):.2f} s (from {seconds[0]:.2f} to {seconds[-1]:.2f})")
     if args.peak_tflops:
         # One forward pass for the old log-probabilities, one forward and one backward pass for the step.
         flops = 8 * parameters * tokens / update

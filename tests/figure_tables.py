@@ -268,6 +268,29 @@ def training(sets: list[str]) -> pl.DataFrame:
         for quantity, value in quantities.items():
             keys = {"model": [model], "set": sets, "seed": seeds, "quantity": [quantity]}
             rows.append(table(keys, lambda row, value=value: value + jitter.get(row["seed"], 0), spread=0.02))
+    made = pl.concat(rows, how="vertical_relaxed")
+    part, several = pl.col("seed").is_null(), pl.col("model").str.starts_with("dapo")
+    narrower = {f"problems_{end}": (pl.col("estimate") + pl.col(f"ci_{end}")) / 2 for end in ("low", "high")}
+    of_seeds = {f"seeds_{end}": pl.when(part & several).then(f"ci_{end}") for end in ("low", "high")}
+    return made.with_columns(**{name: pl.when(part).then(value) for name, value in narrower.items()}, **of_seeds)
+
+
+def training_curves(sets: list[str]) -> pl.DataFrame:
+    """Three models of three, three and one seeds; some metrics only of some steps, or only of weighted models."""
+    finals = {"heldout_accuracy": 0.9, "accuracy": 0.85, "reward": 0.7, "response_length": 30.0, "entropy": 0.2}
+    finals |= {"kl_base": 0.3, "kl_old": 0.001, "clip_high": 0.01, "clip_low": 0.02, "weight": 1.05}
+    finals |= {"filtered_groups": 0.6, "gradient_norm": 0.5, "draws": 3.0}
+    rows = []
+    for scale, (model, seeds) in enumerate({"dapo": 3, "dapo-high-kl": 3, "grpo": 1}.items(), start=1):
+        for metric, final in finals.items():
+            if metric == "weight" and model != "dapo-high-kl":
+                continue
+            steps = range(0, 31, 5) if metric == "heldout_accuracy" else range(1, 31)
+            keys = {"model": [model], "metric": [metric], "step": list(steps)}
+            made = table(keys, lambda row, final=final * scale / 3: final * (1 - math.exp(-(row["step"] + 1) / 8)))
+            low, high = (pl.col("estimate") * (1 + side * (0.05 if seeds > 1 else 0)) for side in (-1, 1))
+            made = made.with_columns(lowest=low, highest=high, n_seeds=pl.lit(seeds))
+            rows.append(made.drop("n_problems", "n_tokens"))
     return pl.concat(rows, how="vertical_relaxed")
 
 
@@ -330,7 +353,7 @@ TABLES = {
     made.__name__: made
     for made in (
         *(sparsity, position_profile, entropy_by_js, js_entropy, token_identity, top_k_overlap, rank_reordering),
-        *(low_probability, mass_reallocation, evolution, cross_sampling, training, claims),
+        *(low_probability, mass_reallocation, evolution, cross_sampling, training, training_curves, claims),
         *(recovered_gain, budget_frontier, replacement_positions, truncation),
     )
 }

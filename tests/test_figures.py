@@ -212,6 +212,39 @@ def test_nothing_is_cut_off_that_was_drawn_near_zero():
     assert all(panel.get_ylim()[0] < 0 < highest < panel.get_ylim()[1] for panel in axes)
 
 
+def test_training_shows_the_interval_over_problems_within_that_over_seeds_too():
+    table = TABLES["training"](["heldout"])
+    (row,) = table.filter(pl.col("seed").is_null(), model="dapo", quantity="accuracy").to_dicts()
+    axes = drawn_figure("training", table).axes[0]
+    bars = [
+        (*segment[:, 0], width)
+        for part in axes.collections
+        for segment in part.get_segments()
+        for width in part.get_linewidths()
+    ]
+    thin, thick = ({(low, high) for low, high, width in bars if (width > 1) == is_thick} for is_thick in (False, True))
+    assert (row["ci_low"], row["ci_high"]) in thin
+    assert (row["problems_low"], row["problems_high"]) in thick
+
+
+def test_training_curves_are_the_table_s_numbers_and_bands_the_range_of_the_seeds():
+    table = TABLES["training_curves"](["heldout"])
+    figure = drawn_figure("training_curves", table)
+    panels = {axes.get_title("left"): axes for axes in figure.axes if axes.get_title("left")}
+    assert len(panels) == table["metric"].n_unique() - 1  # draws are not drawn
+    rows = table.filter(model="dapo-high-kl", metric="entropy")
+    axes = panels["entropy (nats)"]
+    lines = [line for line in axes.lines if np.array_equal(line.get_ydata(), rows["estimate"])]
+    assert [line.get_xdata().tolist() for line in lines] == [rows["step"].to_list()]
+    heights = {round(height, 12) for band in axes.collections for height in band.get_paths()[0].vertices[:, 1]}
+    assert {round(value, 12) for value in (*rows["lowest"], *rows["highest"])} <= heights
+    assert len(panels["mean weight"].lines) == 1
+    assert panels["held-out accuracy"].lines[0].get_xdata()[0] == 0
+    colours = [line.get_color() for line in panels["reward"].lines]
+    assert len(set(colours)) == 3
+    assert [text.get_text() for text in figure.legends[0].texts] == ["dapo", "dapo-high-kl", "grpo"]
+
+
 def test_claims_shows_every_row():
     table = TABLES["claims"](["heldout"])
     figure = drawn_figure("claims", table)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 import transformers
 
 from tiny_models import VOCABULARY, tiny_policy
@@ -67,6 +68,18 @@ def test_a_model_whose_cached_logits_differ_is_refused():
         lambda module, args, output: output + output.mean(1, True)
     )
     with pytest.raises(StudyError, match=r"Qwen2ForCausalLM .*with a cache its logits differ by"):
+        bytes_per_token(policy.model)
+
+
+def test_a_model_is_checked_once_however_its_weights_change():
+    policy = tiny_policy(0)
+    first = bytes_per_token(policy.model)
+    with torch.no_grad():
+        for parameter in policy.model.parameters():
+            parameter.mul_(100)
+    assert bytes_per_token(policy.model) == first
+    policy.model.lm_head.weight.data.fill_(float("nan"))
+    with pytest.raises(StudyError, match="its logits are not finite"):
         bytes_per_token(policy.model)
 
 

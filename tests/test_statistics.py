@@ -12,9 +12,11 @@ from tokenshift.statistics import (
     Bootstrap,
     Resampled,
     average,
+    average_of_seeds,
     pass_at,
     quotient,
     ratio_of_sums,
+    t_interval,
     variance_explained,
     weighted_quantiles,
 )
@@ -220,3 +222,41 @@ def test_pass_at_k_is_one_minus_the_share_of_draws_without_a_correct_one(samples
     k, correct = data.draw(st.integers(1, samples)), data.draw(st.integers(0, samples))
     exact = 1 - math.comb(samples - correct, k) / math.comb(samples, k)
     assert pass_at(k, np.array([correct]), samples) == pytest.approx([exact])
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=8, unique=True), st.sampled_from([0.5, 0.9, 0.95]))
+def test_t_interval_is_the_t_test_s(values, confidence):
+    expected = stats.ttest_1samp(values, 0).confidence_interval(confidence)
+    assert t_interval(np.array(values), confidence) == pytest.approx(tuple(expected), rel=1e-9, abs=1e-9)
+
+
+def test_one_value_has_no_t_interval():
+    assert np.isnan(t_interval(np.array([0.3]), 0.95)).all()
+
+
+def test_where_problems_make_no_difference_the_average_of_seeds_has_the_t_interval():
+    many = Bootstrap(replicates=20_000, confidence=0.9, seed=3)
+    values = np.array([0.2, 0.5, 0.6])
+    parts = [resampled([value] * 5, [1] * 5, many) for value in values]
+    assert interval(average_of_seeds(parts, many), many) == pytest.approx(t_interval(values, 0.9), rel=0.01)
+
+
+def test_where_seeds_make_no_difference_the_average_of_seeds_has_the_interval_over_problems():
+    sums = np.random.default_rng(0).random(40)
+    parts = [resampled(sums, np.ones(40))] * 3
+    assert interval(average_of_seeds(parts, BOOTSTRAP)) == interval(average(parts))
+    assert interval(average_of_seeds(parts[:1], BOOTSTRAP)) == interval(parts[0])
+
+
+@pytest.mark.parametrize(("between_problems", "between_seeds"), [(0.3, 0.02), (0.1, 0.1), (0.02, 0.3)])
+def test_the_average_of_seeds_covers_what_new_problems_and_new_seeds_would_give(between_problems, between_seeds):
+    generator, truth, problems, seeds, runs = np.random.default_rng(1), 0.5, 40, 3, 300
+    covered = 0
+    for _ in range(runs):
+        of_problem, of_seed = generator.normal(0, between_problems, problems), generator.normal(0, between_seeds, seeds)
+        noise = generator.normal(0, 0.1, (seeds, problems))
+        parts = [resampled(truth + of_problem + of_seed[i] + noise[i], np.ones(problems)) for i in range(seeds)]
+        low, high = interval(average_of_seeds(parts, BOOTSTRAP))
+        covered += low <= truth <= high
+    # Nominal is 0.95. Five standard errors of a share of 300 are 0.063.
+    assert covered / runs >= 0.95 - 0.063

@@ -156,6 +156,8 @@ MISTAKES = [
     ("analysis.top_k", [1, 20], "analysis.top_k: 20 is more than the 10 candidates that scoring.top_k stores"),
     ("training", {"baseline": "dpao", "models": ["boost"]}, "training: no model is called 'dpao' (did you mean"),
     ("training", {"baseline": "dapo", "models": ["boost"]}, "must have the same seeds"),
+    ("training", {"baseline": "dapo", "models": ["sft"], "baselines": {"boost": "sft"}}, "boost, which `models` lacks"),
+    ("training", {"baseline": "dapo", "models": ["sft"], "baselines": {"sft": "spt"}}, "no model is called 'spt'"),
 ]
 
 

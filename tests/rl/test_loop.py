@@ -1,13 +1,22 @@
 """What the RL run reports, and how it ends where it cannot go on."""
 
+import copy
 import dataclasses
 import json
+import os
+import signal
+from collections.abc import Callable
 
 import polars as pl
 import pytest
+import torch
 
 from tiny_rl import SMALL, guesser, rollouts_of, settings, train_guesser
+from tiny_training import OPTIMISATION, file_bytes, start
 from tokenshift.errors import StudyError
+from tokenshift.rl.trainer import Trainer
+from tokenshift.training.engine import NonFiniteLoss, optimiser_step
+from tokenshift.training.run import Stopped
 from tokenshift.verification import Grader
 
 
@@ -31,11 +40,21 @@ def test_every_step_reports_what_the_study_needs(tmp_path, model):
     reported = rows(tmp_path / "run")
     every = {"step", "draws", "groups", "filtered_groups", "reward", "accuracy", "response_length", "loss", "entropy"}
     every |= {"clip_low", "clip_high", "kl_old", "kl_base", "weight", "weight_min", "weight_max", "gradient_norm"}
-    assert [set(row) - every for row in reported] == [set(), *[{"heldout_accuracy", "heldout_length"}] * 2]
-    assert all(every <= set(row) for row in reported)
+    heldout = {"heldout_accuracy", "heldout_length"}
+    assert set(reported[0]) == {"step"} | heldout
+    assert [set(row) - every for row in reported[1:]] == [set(), heldout, heldout]
+    assert all(every <= set(row) for row in reported[1:])
+    assert [row["step"] for row in reported] == [0, 1, 2, 3]
     (times,) = (tmp_path / "run.state").glob("*/times.jsonl")
-    keys = {"step", "rollout_seconds", "update_seconds", "tokens_per_second"}
-    assert [set(json.loads(line)) for line in times.read_text().splitlines()] == [keys] * 3
+    spent = [json.loads(line) for line in times.read_text().splitlines()]
+    rollout, update = ("generation_seconds", "grading_seconds"), ("log_probs_seconds", "gradient_seconds")
+    update = (*update, "optimiser_seconds")
+    keys = {"step", "rollout_seconds", "update_seconds", "tokens_per_second", *rollout, *update}
+    evaluated = {"evaluation_seconds"}
+    assert [set(row) for row in spent] == [{"step"} | evaluated, keys, keys | evaluated, keys | evaluated]
+    for row in spent[1:]:
+        assert 0 < sum(row[name] for name in rollout) <= row["rollout_seconds"]
+        assert 0 < sum(row[name] for name in update) <= row["update_seconds"]
 
 
 def test_without_a_copy_of_the_initial_policy_its_kl_is_not_reported(tmp_path, model):
@@ -45,9 +64,26 @@ def test_without_a_copy_of_the_initial_policy_its_kl_is_not_reported(tmp_path, m
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_step_and_state(tmp_path, model):
     rl = settings("dapo", **SMALL | {"learning_rate": 1e30, "warmup_steps": 0}, save_every=1)
-    with pytest.raises(StudyError, match=r"step 1: the (loss|norm of the gradient).* (nan|inf).*; no state was saved"):
+    with pytest.raises(
+        StudyError, match=r"step 1: the (loss|norm of the gradient).* (nan|inf).*; what it started from"
+    ):
         train_guesser(tmp_path / "run", model, rl)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_optimiser_step_that_failed_can_be_taken_again(tmp_path, model):
+    # The first mini-batch overflows the weights, the second fails.
+    rl = settings("dapo", **SMALL | {"learning_rate": 1e30, "warmup_steps": 0})
+    with pytest.raises(StudyError, match="and no state was saved yet"):
+        train_guesser(tmp_path / "run", model, rl)
+    (failed,) = (tmp_path / "run.state").glob("*/failed-step-1")
+    engine = start(copy.deepcopy(model), **{key: rl[key] for key in OPTIMISATION})
+    engine.load_checkpoint(str(failed.parent), tag=failed.name)
+    trainer = Trainer(engine, None, rl)
+    micro_batches = torch.load(failed / "batch-0.pt", weights_only=False)
+    with pytest.raises(NonFiniteLoss) as raised:
+        optimiser_step(engine, micro_batches, lambda part: trainer.loss(part)[0])
+    assert json.loads((failed / "failure.json").read_text()) == {"step": 1, "cause": str(raised.value)}
 
 
 def test_the_state_before_logits_that_are_not_finite_is_kept(tmp_path, model):
@@ -63,6 +99,44 @@ def test_a_run_may_stop_where_no_group_is_mixed(tmp_path, model):
     rl = settings("dapo", **SMALL | {"max_new_tokens": 3}, dynamic_sampling_draws=2, no_mixed_groups="stop")
     with pytest.raises(StudyError, match=r"step 1: 0 of 2 groups of mixed correctness after 2 draws.*is stop"):
         train_guesser(tmp_path / "run", model, rl)
+
+
+def signalling(at: int) -> tuple[Callable[..., None], list[int]]:
+    """A forward hook that asks this process to stop at forward pass `at` of generation, and the passes since."""
+    passes, since = [0], [0]
+
+    def hook(*_: object) -> None:
+        if torch.is_inference_mode_enabled():
+            since[0] += passes[0] >= at
+            passes[0] += 1
+            if passes[0] == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    return hook, since
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        (10, "during an evaluation; no state was saved yet"),
+        (20, "after step 0"),
+        (45, "after step 2"),
+        (60, "during an evaluation; the state after step 2"),
+    ],
+)
+def test_a_signal_ends_generation_at_the_next_token_and_the_run_goes_on_as_if_it_had_not_come(
+    tmp_path, model, at, message
+):
+    rl = settings("grpo", **SMALL | {"steps": 4}, save_every=2, evaluation={"problems": "train", "every": 3})
+    train_guesser(tmp_path / "whole", model, rl)
+    stopping = copy.deepcopy(model)
+    hook, since = signalling(at)
+    stopping.lm_head.register_forward_hook(hook)
+    with pytest.raises(Stopped, match=message):
+        train_guesser(tmp_path / "cut", stopping, rl)
+    assert since == [0]
+    train_guesser(tmp_path / "cut", model, rl)
+    assert file_bytes(tmp_path / "cut") == file_bytes(tmp_path / "whole")
 
 
 def test_an_empty_training_set_is_refused(model):

@@ -1,5 +1,6 @@
 """Small valid files for the tests of tables and claims: scores of real distributions, responses as told."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,14 @@ def write_rollouts(folder: Path, model: str, accuracy: float, problem_set="heldo
         for sample in range(samples)
     ]
     return write(folder / "rollouts" / model / f"{problem_set}.parquet", rows, schemas.ROLLOUTS)
+
+
+def write_metrics(folder: Path, model: str, rows: list[dict]) -> Path:
+    """A trained model's folder with the metrics that its run reported."""
+    made = folder / "models" / model
+    made.mkdir(parents=True)
+    (made / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return made
 
 
 def write_cross_samples(

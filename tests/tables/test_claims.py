@@ -26,8 +26,7 @@ REVERSE = {INF: (0.8, 0, 0), 0.3: (0.5, 4, 1), 0.1: (0.4, 8, 2), -INF: (0.1, 20,
 TRAINING = {
     "groups": {"dapo": {"1": "dapo-s1", "2": "dapo-s2"}, "high": {"1": "high-s1", "2": "high-s2"}},
     "base_of": {},
-    "baseline": "dapo",
-    "compared": ["high", "low"],
+    "baseline_of": {"high": "dapo", "low": "dapo"},
 }
 NOTHING = {"scores": [], "cross_samples": [], "checkpoint_scores": [], "rollouts": []}
 
@@ -35,7 +34,7 @@ NOTHING = {"scores": [], "cross_samples": [], "checkpoint_scores": [], "rollouts
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    accuracies = {"dapo-s1": 0.5, "dapo-s2": 0.6, "high-s1": 0.8, "high-s2": 0.7}
+    accuracies = {"dapo-s1": 0.5, "dapo-s2": 0.6, "high-s1": 0.7, "high-s2": 0.8}
     return {
         "scores": [
             write_scores(folder, shifted=0.1),
@@ -179,6 +178,16 @@ def test_weights_are_compared_over_paired_seeds(table):
     high, low = rows(table, "C15")
     assert (high["estimate"], high["verdict"], high["set"]) == (pytest.approx(0.2), "supports", "heldout")
     assert (low["estimate"], low["verdict"]) == (None, "not measured")
+
+
+def test_seeds_that_disagree_or_one_alone_do_not_decide_whether_weights_help(tmp_path):
+    paths = [write_rollouts(tmp_path, *item) for item in {"d1": 0.5, "d2": 0.6, "h1": 0.9, "h2": 0.7}.items()]
+    two = {"dapo": {"1": "d1", "2": "d2"}, "high": {"1": "h1", "2": "h2"}}
+    one = {"dapo": {"1": "d1"}, "high": {"1": "h1"}}
+    for groups, estimate in ((two, 0.25), (one, 0.4)):
+        training = TRAINING | {"groups": groups, "baseline_of": {"high": "dapo"}}
+        (row,) = rows(claims.table(NOTHING | {"rollouts": paths}, {}, training, SETTINGS), "C15")
+        assert (row["estimate"], row["verdict"]) == (pytest.approx(estimate), "inconclusive")
 
 
 def test_growth_is_between_the_first_and_the_last_checkpoint(paths, table):

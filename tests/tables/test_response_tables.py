@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from tables.examples import analysis, four_digits, write_checkpoint_scores, write_rollouts
 from tokenshift.artifacts import read_parquet
@@ -37,8 +38,7 @@ GROUPS = {
         "high": {"1": "high-s1", "2": "high-s2"},
     },
     "base_of": {"dapo": "base", "high": "base"},
-    "baseline": "dapo",
-    "compared": ["high"],
+    "baseline_of": {"high": "dapo"},
 }
 ACCURACIES = {"base": 0.2, "dapo-s1": 0.5, "dapo-s2": 0.7, "high-s1": 0.6, "high-s2": 0.9}
 
@@ -56,6 +56,35 @@ def test_training(tmp_path):
     assert set(compared["model"]) == {"high"}
     assert "accuracy_minus_base" not in table.filter(model="base")["quantity"].to_list()
     assert set(table.filter(seed=1)["n_tokens"]) == {6 * 65}
+
+
+def test_every_compared_model_has_its_own_baseline(tmp_path):
+    accuracies = ACCURACIES | {"low-s1": 0.5, "low-s2": 0.8}
+    groups = GROUPS["groups"] | {"low": {"1": "low-s1", "2": "low-s2"}}
+    given = GROUPS | {"groups": groups, "baseline_of": {"high": "dapo", "low": "high"}}
+    table = training.table([write_rollouts(tmp_path, *item) for item in accuracies.items()], given, SETTINGS)
+    assert value(table, model="high", seed=1, quantity="accuracy_minus_baseline") == pytest.approx(0.1)
+    assert value(table, model="low", seed=1, quantity="accuracy_minus_baseline") == pytest.approx(-0.1)
+
+
+def test_the_mean_over_seeds_says_what_problems_and_seeds_contribute(tmp_path):
+    paths = [write_rollouts(tmp_path, *item) for item in ACCURACIES.items()]
+    table = training.table(paths, GROUPS, analysis(bootstrap={"replicates": 4000}))
+    (row,) = table.filter(pl.col("seed").is_null(), model="high", quantity="accuracy_minus_baseline").to_dicts()
+    expected = stats.ttest_rel([0.6, 0.9], [0.5, 0.7]).confidence_interval(0.95)
+    assert (row["seeds_low"], row["seeds_high"]) == pytest.approx(tuple(expected))
+    # The share of correct responses is the same for every problem: only the seeds vary.
+    assert row["problems_low"] == pytest.approx(row["problems_high"]) == pytest.approx(0.15)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(expected), rel=0.01)
+    per_seed = table.filter(pl.col("seed").is_not_null())
+    assert (
+        per_seed[["problems_low", "problems_high", "seeds_low", "seeds_high"]].null_count().row(0)
+        == (len(per_seed),) * 4
+    )
+    (alone,) = table.filter(pl.col("seed").is_null(), model="base", quantity="length").to_dicts()
+    assert (alone["seeds_low"], alone["seeds_high"]) == (None, None)
+    assert (alone["problems_low"], alone["problems_high"]) == (alone["ci_low"], alone["ci_high"])
+    assert alone["ci_low"] < alone["estimate"] < alone["ci_high"]
 
 
 def test_a_group_without_rollouts_is_left_out_and_half_a_group_is_refused(tmp_path):

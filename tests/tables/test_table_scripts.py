@@ -13,6 +13,7 @@ from tables.examples import (
     analysis,
     write_checkpoint_scores,
     write_cross_samples,
+    write_metrics,
     write_rollouts,
     write_scores,
     write_vocabulary,
@@ -36,6 +37,7 @@ KEYS = {
     "budget_frontier": ["cross_samples"],
     "replacement_positions": ["cross_samples"],
     "training": ["rollouts"],
+    "training_curves": ["models"],
     "claims": ["scores", "cross_samples", "checkpoint_scores", "rollouts"],
 }
 SPEC = {
@@ -45,8 +47,7 @@ SPEC = {
     "training": None,
     "groups": {"base": {"0": "base"}},
     "base_of": {},
-    "baseline": None,
-    "compared": [],
+    "baseline_of": {},
 }
 
 
@@ -60,6 +61,7 @@ def files(tmp_path_factory):
         "checkpoint_scores": write_checkpoint_scores(folder),
         "cross_samples": write_cross_samples(folder, sweep),
         "rollouts": write_rollouts(folder, "base", 0.5),
+        "models": write_metrics(folder, "base", [{"step": 1, "reward": 0.5}, {"step": 2, "reward": 0.75}]),
     }
 
 
@@ -82,7 +84,8 @@ def test_script_writes_its_table(name, files, tmp_path):
     assert result.returncode == 0, result.stderr
     table = pl.read_csv(output, infer_schema_length=None)
     assert len(table) > 0
-    assert {"estimate", "ci_low", "ci_high", "n_problems"} <= set(table.columns)
+    over = "n_seeds" if name == "training_curves" else "n_problems"
+    assert {"estimate", "ci_low", "ci_high", over} <= set(table.columns)
 
 
 def test_the_same_files_give_the_same_bytes(files, tmp_path):

@@ -2,11 +2,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tiny_training import EOS, OPTIMISATION, start, tiny_model
+from tiny_training import EOS, OPTIMISATION, start, tiny_model, weights
 from tokenshift.models import load_model
 from tokenshift.pretraining import character_tokenizer
-from tokenshift.training.batches import pad
-from tokenshift.training.engine import gathered, optimiser_step
+from tokenshift.training.batches import Padded, pad
+from tokenshift.training.engine import NonFiniteLoss, gathered, optimiser_step
 from tokenshift.training.outputs import export
 from tokenshift.training.supervised import negative_log_likelihood
 
@@ -52,6 +52,26 @@ def test_steps_are_those_of_plain_torch_whatever_the_stage_and_micro_batch(zero_
     with gathered(engine):
         for name, parameter in engine.module.model.named_parameters():
             torch.testing.assert_close(parameter, expected[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "precision"),
+    [*((stage, "float32") for stage in range(4)), *((stage, "bfloat16") for stage in (0, 2))],
+)
+def test_a_gradient_that_is_not_finite_changes_no_weight_and_is_an_error(zero_stage, precision):
+    engine = start(tiny_model(), zero_stage=zero_stage, precision=precision)
+    batch = pad(SEQUENCES, [1] * len(SEQUENCES), engine.device)
+
+    def finite_with_an_infinite_slope(part: Padded) -> torch.Tensor:
+        return 1 + (0 * engine(part)[0].sum()).sqrt()
+
+    with gathered(engine):
+        before = weights(engine.module)
+    with pytest.raises(NonFiniteLoss, match=r"norm of the gradient is (nan|inf), of a loss of 1") as raised:
+        optimiser_step(engine, [batch], finite_with_an_infinite_slope)
+    assert raised.value.micro_batches == [batch]
+    with gathered(engine):
+        assert all(torch.equal(value, before[name]) for name, value in weights(engine.module).items())
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def models_from(origin):
 
 def evaluated_models():
     """Models with rollouts: of every pair and of the training comparison."""
-    compared = [STUDY.training.baseline, *STUDY.training.models] if STUDY.training else []
+    of_training = STUDY.training.baseline_of if STUDY.training else {}
+    compared = dict.fromkeys([*of_training.values(), *of_training])
     trained = [replicate for name in compared for replicate in STUDY.replicates(name)]
     origins = [STUDY.models[name].from_ for name in trained]
     paired = [name for pair in STUDY.pairs.values() for name in (pair.base, pair.tuned)]

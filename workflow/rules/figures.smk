@@ -18,6 +18,7 @@ CATEGORIES = {
     "mass_reallocation": "What the differences are made of",
     "evolution": "Training",
     "training": "Training",
+    "training_curves": "Training",
 }
 
 

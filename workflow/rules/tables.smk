@@ -183,6 +183,35 @@ rule table_training:
         " --output {output} 2> >(tee {log} >&2)"
 
 
+rule table_training_curves:
+    input:
+        models=[manifest(model) for model in rl_models()],
+    output:
+        f"{RESULTS}/tables/training_curves.csv",
+    log:
+        f"{RESULTS}/logs/tables/training_curves.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tables/training_curves.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        folders=[str(Path(manifest(model)).parent) for model in rl_models()],
+        spec=spec(
+            "tables/training_curves.py",
+            "analysis",
+            groups=by_group(rl_models()),
+            analysis=section(STUDY.analysis),
+        ),
+    message:
+        "Table training_curves"
+    shell:
+        "python $SCRIPTS/tables/training_curves.py --spec {params.spec:q} --models {params.folders}"
+        " --output {output} 2> >(tee {log} >&2)"
+
+
 rule table_claims:
     input:
         scores=all_scores(),

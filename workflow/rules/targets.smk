@@ -93,6 +93,7 @@ def table_names():
     """Tables that this study has data for."""
     names = [*SCORE_TABLES, "position_profile", "token_identity", "training"]
     names += ["truncation"] if STUDY.scoring.ablation else []
+    names += ["training_curves"] if rl_models() else []
     names += ["evolution"] if all_checkpoint_scores() else []
     names += SWEEP_TABLES if all_cross_samples() else []
     return [*names, "claims"]
@@ -102,21 +103,31 @@ def all_tables():
     return expand(f"{RESULTS}/tables/{{table}}.csv", table=table_names())
 
 
+def rl_models():
+    """RL-tuned models that are evaluated: one that nothing uses is not trained for its curves."""
+    return [model for model in evaluated_models() if STUDY.models[model].origin == "rl"]
+
+
+def by_group(models):
+    """The models by declared name and seed."""
+    groups = {}
+    for model in models:
+        groups.setdefault(STUDY.group(model), {})[str(STUDY.models[model].seeds[0])] = model
+    return groups
+
+
 def training_groups():
     """Trained and base models by declared name and seed, for the comparison over seeds."""
-    groups, base_of = {}, {}
+    base_of = {}
     for model in evaluated_models():
-        group = STUDY.group(model)
-        groups.setdefault(group, {})[str(STUDY.models[model].seeds[0])] = model
         if STUDY.models[model].from_:
-            base_of[group] = STUDY.group(STUDY.models[model].from_)
+            base_of[STUDY.group(model)] = STUDY.group(STUDY.models[model].from_)
     for pair in STUDY.pairs.values():
         base_of.setdefault(STUDY.group(pair.tuned), STUDY.group(pair.base))
     return {
-        "groups": groups,
+        "groups": by_group(evaluated_models()),
         "base_of": base_of,
-        "baseline": STUDY.training.baseline if STUDY.training else None,
-        "compared": STUDY.training.models if STUDY.training else [],
+        "baseline_of": STUDY.training.baseline_of if STUDY.training else {},
     }
 
 

@@ -244,15 +244,21 @@ def concentration(analysis: dict) -> Claim:
 
 
 def weights_help(groups: dict[str, Group], model: str, baseline: str) -> Claim:
-    """C15: divergence-weighted advantages raise accuracy."""
+    """C15: divergence-weighted advantages raise accuracy; over problems and at least two seeds.
+
+    One run of each model cannot tell what the weights did from what another seed does.
+    """
 
     def difference(evidence: Evidence) -> Resampled:
         if model not in groups or baseline not in groups:
             raise NotMeasured
-        return over_seeds(minus_baseline(groups[model], groups[baseline]))[:1]
+        return over_seeds(minus_baseline(groups[model], groups[baseline]), evidence.bootstrap)[:1]
+
+    def several_seeds(_: Evidence) -> bool:
+        return len(groups[model]) > 1
 
     quantity = "accuracy, this model minus the baseline, mean over paired seeds"
-    return Claim("C15", quantity, "above", 0.0, "0.026 (high-KL), 0.024 (low-KL)", difference)
+    return Claim("C15", quantity, "above", 0.0, "0.026 (high-KL), 0.024 (low-KL)", difference, several_seeds)
 
 
 def pair_claims(analysis: dict, controls: dict[str, str]) -> list[Claim]:
@@ -303,10 +309,10 @@ def table(
             evidence = gather(name, pairs[name]["control"], problem_set, files, analysis)
             random = {direction: evidence.random_control(direction) for direction in ("forward", "reverse")}
             rows += [judge(claim, name, problem_set, evidence) for claim in pair_claims(analysis, random)]
-    if training is not None and training["baseline"] is not None:
-        baseline, evidence = training["baseline"], Evidence(Bootstrap(**analysis["bootstrap"]))
+    if training is not None:
+        evidence = Evidence(Bootstrap(**analysis["bootstrap"]))
         measured = measure_groups(paths["rollouts"], training["groups"], evidence.bootstrap)
-        for model in training["compared"]:
+        for model, baseline in training["baseline_of"].items():
             for problem_set in sets:
                 claim = weights_help(measured.get(problem_set, {}), model, baseline)
                 rows.append(judge(claim, f"{model} vs {baseline}", problem_set, evidence))

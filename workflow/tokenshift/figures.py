@@ -23,7 +23,8 @@ from tokenshift.errors import StudyError
 
 SETTINGS = {"pairs", "near_zero", "high", "low_entropy"}
 TEXT_COLUMNS = ("pair", "set", "trajectory", "model", "token", "claim", "quantity", "paper_value", "verdict")
-NUMBER_COLUMNS = ("threshold", "estimate", "ci_low", "ci_high", "bound")
+INTERVALS = ("ci_low", "ci_high", "problems_low", "problems_high", "seeds_low", "seeds_high", "lowest", "highest")
+NUMBER_COLUMNS = ("threshold", "estimate", "bound", *INTERVALS)
 DARK, MUTED, FAINT = "0.15", "0.4", "0.75"
 MARKERS = "osD^vPX<>*"
 TEXT_WIDTH, COLUMN_WIDTH, NARROWEST_PANEL = 6.8, 3.4, 2.2  # inches

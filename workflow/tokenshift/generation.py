@@ -6,7 +6,7 @@ independently: a finished one is refilled from the queue at once.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,15 @@ class Policy:
         return cls(model, tuple(sorted(stops - {None})), len(vocabulary(tokenizer)))
 
 
+class Cancelled(Exception):
+    """Generation was given up because it was asked to."""
+
+
+def never() -> bool:
+    """False: goes on to the end."""
+    return False
+
+
 def batches(rows: int, batch_size: int) -> list[slice]:
     """Consecutive slices of at most `batch_size` that cover `rows`."""
     return [slice(start, min(start + batch_size, rows)) for start in range(0, rows, batch_size)]
@@ -50,14 +59,16 @@ def generate(
     sampling: Sampling,
     batch_size: int,
     name: str | None = None,
+    cancelled: Callable[[], bool] = never,
 ) -> list[list[int]]:
     """Sample one response per prompt; uniforms is (rows, max_new_tokens) in [0, 1).
 
     Returns token ids, with the end-of-sequence token where it was drawn. With a `name`, reports progress under it. The
-    model is used in evaluation mode and left in the mode it was in.
+    model is used in evaluation mode and left in the mode it was in. `cancelled` is asked before every token.
 
     Raises:
         StudyError: the model's cache cannot be handled, or its logits are not finite.
+        Cancelled: `cancelled` said so.
     """
     was_training = policy.model.training
     policy.model.eval()
@@ -74,6 +85,8 @@ def generate(
             begun, moved = sequences.refill(finished.tolist(), queue)
             if sequences.active == 0:
                 break
+            if cancelled():
+                raise Cancelled
             for target, source in moved.items():
                 sequences.move(target, source, starts[source] + lengths[source])
                 for values in (request, starts, lengths):

@@ -23,12 +23,15 @@ def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
 
 
 def draw_models(axes: Axes, rows: pl.DataFrame, models: list[str]) -> None:
-    """In the row of each model the mean over its seeds with its interval, and below it, where several, every seed."""
+    """In the row of each model the mean over its seeds with its intervals, and below it, where several, every seed."""
     means = rows.filter(pl.col("seed").is_null())
     several = pl.col("seed").is_not_null().sum().over("model") > 1
     seeds = rows.filter(several, pl.col("seed").is_not_null())
     y_means, y_seeds = ([models.index(model) for model in part["model"]] for part in (means, seeds))
-    axes.hlines(y_means, numbers(means, "ci_low"), numbers(means, "ci_high"), color=DARK, linewidth=1.2)
+    for interval, width in (("ci", 0.8), ("problems", 2.2)):
+        axes.hlines(
+            y_means, numbers(means, f"{interval}_low"), numbers(means, f"{interval}_high"), color=DARK, linewidth=width
+        )
     axes.plot(numbers(means, "estimate"), y_means, linestyle="", **MEAN)
     axes.plot(numbers(seeds, "estimate"), [y + 0.25 for y in y_seeds], **SEED)
 

@@ -112,7 +112,7 @@ def _type(value: dict[str, Any], paths: dict[str, list[str]]) -> str:
     if value.get("type") == "array":
         return f"list of: {_type(value['items'], paths)}"
     if value.get("type") == "object":
-        (entry,) = value.get("patternProperties", {"": value["additionalProperties"]}).values()
+        (entry,) = (value.get("patternProperties") or {"": value["additionalProperties"]}).values()
         return "mapping" if entry is True else f"mapping to: {_type(entry, paths)}"
     if "pattern" in value:
         return "name"

@@ -99,11 +99,11 @@ def _check_uses(study: "Study") -> None:
         )
     if study.training is not None:
         known = {name.rsplit("-s", 1)[0] for name in study.models} | set(study.models)
-        for name in (study.training.baseline, *study.training.models):
+        named = (study.training.baseline, *study.training.models, *study.training.baselines.values())
+        for name in named:
             if not study.replicates(name):
                 _require(name, known, "training", "model")
-        seeds = {_seed_of(study, name) for name in (study.training.baseline, *study.training.models)}
-        if len(seeds) > 1:
+        if len({_seed_of(study, name) for name in named}) > 1:
             raise ValueError("training: the compared models and the baseline must have the same seeds")
 
 

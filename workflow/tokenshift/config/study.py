@@ -480,6 +480,20 @@ class Training(Section):
 
     baseline: Name = Field(description="Model (with its seeds) that the others are compared with.")
     models: list[Name] = Field(min_length=1, description="Models to compare; with the baseline's seeds.")
+    baselines: dict[Name, Name] = Field(
+        {}, description="Baselines of those `models` that are compared with another than `baseline`, by model."
+    )
+
+    @model_validator(mode="after")
+    def _baselines_of_models(self) -> "Training":
+        if unknown := sorted(self.baselines.keys() - set(self.models)):
+            raise ValueError(f"baselines names {unknown[0]}, which `models` lacks")
+        return self
+
+    @property
+    def baseline_of(self) -> dict[str, str]:
+        """Baseline of each compared model."""
+        return {model: self.baselines.get(model, self.baseline) for model in self.models}
 
 
 class Bootstrap(Section):

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from tqdm import tqdm
 
 from tokenshift.errors import NotFinite, StudyError
+from tokenshift.generation import Cancelled
 from tokenshift.progress import progress
 from tokenshift.rl.objective import Settings
 from tokenshift.rl.rollout_batches import Group, RolloutBatch, Rollouts, collect, shortfall
 from tokenshift.rl.trainer import Trainer, shaped_rewards
-from tokenshift.training.engine import sharing_parameters
-from tokenshift.training.run import Position, Run, checkpoint_due
+from tokenshift.training.engine import NonFiniteLoss, sharing_parameters
+from tokenshift.training.phases import seconds_by_phase
+from tokenshift.training.run import Position, Run, Stopped, checkpoint_due
 
 
 def accuracy(groups: Sequence[Group]) -> float:
@@ -44,14 +46,19 @@ def rollout_metrics(batch: RolloutBatch, settings: Settings) -> dict[str, float 
 def train(trainer: Trainer, rollouts: Rollouts, heldout: Rollouts | None, run: Run) -> None:
     """Train for the trainer's settings["steps"] rollout batches, from where `run` was left.
 
-    `heldout` answers the problems of settings["evaluation"]. Raises StudyError when a prompt cannot be encoded or, with
-    the longest response, does not fit into the model's context; when a loss is not finite; when no group is mixed and
-    settings["no_mixed_groups"] is "stop"; and Stopped, once the state is saved, after a signal.
+    `heldout` answers the problems of settings["evaluation"], first of all as the initial policy does. Raises StudyError
+    when a prompt cannot be encoded or, with the longest response, does not fit into the model's context; when a loss is
+    not finite; when no group is mixed and settings["no_mixed_groups"] is "stop"; and Stopped, once the state is saved,
+    after a signal.
     """
     settings = trainer.settings
     for asked in filter(None, (rollouts, heldout)):
         asked.check_prompts()
     position = run.restore({"step": 0, "draws": 0})
+    if heldout is not None and run.fresh:
+        run.metrics.report(
+            0, evaluation(trainer, heldout, run), {"evaluation_seconds": sum(seconds_by_phase().values())}
+        )
     remaining = range(position["step"] + 1, settings["steps"] + 1)
     bar = progress(remaining, "training" if run.world.first else None, "step")
     for step in bar:
@@ -69,9 +76,11 @@ def train(trainer: Trainer, rollouts: Rollouts, heldout: Rollouts | None, run: R
             "rollout_seconds": drawn - began,
             "update_seconds": ended - drawn,
             "tokens_per_second": tokens / (ended - began),
+            **seconds_by_phase(),
         }
         if heldout is not None and checkpoint_due(step, settings["steps"], settings["evaluation"]["every"]):
-            row |= evaluation(trainer, heldout)
+            row |= evaluation(trainer, heldout, run)
+            times |= {"evaluation_seconds": sum(seconds_by_phase().values())}
         run.metrics.report(step, row, times)
         shown = {"accuracy": f"{row['accuracy']:.3f}", "tokens/s": f"{times['tokens_per_second']:.0f}"}
         bar.set_postfix(shown, refresh=False)
@@ -86,8 +95,12 @@ def _rollout_batch(trainer: Trainer, rollouts: Rollouts, run: Run, position: Pos
 
     def draw(number: int) -> list[Group]:
         run.stop_if_asked(position)
-        with _saved_if_not_finite(run, step), sharing_parameters(trainer.engine, rollouts.policy.model):
-            return rollouts.draw(position["draws"] + number, f"rl-step-{step}-draw-{number}")
+        purpose = f"rl-step-{step}-draw-{number}"
+        try:
+            with _saved_if_not_finite(run, step), sharing_parameters(trainer.engine, rollouts.policy.model):
+                return rollouts.draw(position["draws"] + number, purpose, run.asked_to_stop)
+        except Cancelled:
+            run.stop(position)
 
     batch = collect(draw, settings["prompts_per_step"], settings["dynamic_sampling_draws"])
     message = shortfall(batch, settings["prompts_per_step"])
@@ -104,14 +117,22 @@ def _saved_if_not_finite(run: Run, step: int) -> Iterator[None]:
     try:
         yield
     except NotFinite as error:
+        # Only a loss is all processes' at once, as keeping their state has to be.
+        kept = run.keep_failure(step, error) if isinstance(error, NonFiniteLoss) else run.saved_state()
         raise StudyError(
-            f"step {step}: {error}; {run.saved_state()}. A lower learning_rate or gradient_clip, or float32 in place "
-            "of bfloat16, are the usual remedies"
+            f"step {step}: {error}; {kept}. A lower learning_rate or gradient_clip, or float32 in place of bfloat16, "
+            "are the usual remedies"
         ) from None
 
 
-def evaluation(trainer: Trainer, heldout: Rollouts) -> dict[str, float]:
-    """Accuracy and length of the current policy's responses to held-out problems, with the same noise at every step."""
-    with sharing_parameters(trainer.engine, heldout.policy.model):
-        groups = heldout.answered(heldout.problems, "rl-evaluation")
+def evaluation(trainer: Trainer, heldout: Rollouts, run: Run) -> dict[str, float]:
+    """Accuracy and length of the current policy's responses to held-out problems, with the same noise at every step.
+
+    Raises Stopped after a signal; steps that were not saved are then taken again.
+    """
+    try:
+        with sharing_parameters(trainer.engine, heldout.policy.model):
+            groups = heldout.answered(heldout.problems, "rl-evaluation", run.asked_to_stop)
+    except Cancelled:
+        raise Stopped(f"stopped by a signal during an evaluation; {run.saved_state()}: run it again") from None
     return {"heldout_accuracy": accuracy(groups), "heldout_length": mean_length(groups)}

@@ -7,12 +7,13 @@ import polars as pl
 from transformers import PreTrainedTokenizerBase
 
 from tokenshift.errors import StudyError
-from tokenshift.generation import Policy, batches, generate
+from tokenshift.generation import Cancelled, Policy, batches, generate, never
 from tokenshift.noise import uniforms
-from tokenshift.rollouts import grade, requests
+from tokenshift.rollouts import Requests, grade, requests
 from tokenshift.sampling import Sampling
 from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context
+from tokenshift.training.phases import phase
 from tokenshift.training.world import World
 from tokenshift.verification import Grader
 
@@ -64,26 +65,31 @@ class Rollouts:
         prompts = requests(self.problems, 1, self.tokenizer, self.template, self.chat).prompts
         require_context((len(prompt) + self.sampling.max_new_tokens for prompt in prompts), self.policy.model)
 
-    def draw(self, number: int, purpose: str) -> list[Group]:
+    def draw(self, number: int, purpose: str, cancelled: Callable[[], bool] = never) -> list[Group]:
         """Groups for the prompts of draw `number` (from 0, over the whole run), with the noise of `purpose`.
 
-        Raises StudyError when there are fewer problems than prompts in a draw.
+        Raises StudyError when there are fewer problems than prompts in a draw, and Cancelled as `answered` does.
         """
-        return self.answered(
-            self.problems[shuffled_batch(self.seed, len(self.problems), self.prompts, number)], purpose
-        )
+        rows = shuffled_batch(self.seed, len(self.problems), self.prompts, number)
+        return self.answered(self.problems[rows], purpose, cancelled)
 
-    def answered(self, problems: pl.DataFrame, purpose: str) -> list[Group]:
-        """Groups for `problems`, with the noise of `purpose`. Each process answers its share and receives all."""
+    def answered(self, problems: pl.DataFrame, purpose: str, cancelled: Callable[[], bool] = never) -> list[Group]:
+        """Groups for `problems`, with the noise of `purpose`. Each process answers its share and receives all.
+
+        Raises Cancelled, on every process, when `cancelled` has said so to one of them, which it asks at every token.
+        """
         world, n = World.current(), self.responses_per_prompt
         asked = requests(problems[world.rank :: world.size], n, self.tokenizer, self.template, self.chat)
-        responses = []
-        for part in batches(len(asked.prompts), self.batch_size):
-            noise = uniforms(
-                self.seed, purpose, asked.problem_ids[part], asked.samples[part], self.sampling.max_new_tokens
-            )
-            responses += generate(self.policy, asked.prompts[part], noise, self.sampling, self.batch_size)
-        _, grades = grade(asked, responses, self.tokenizer, self.grader)
+        gave_up, responses = False, []
+        with phase("generation"):
+            try:
+                responses = self._responses(asked, purpose, cancelled)
+            except Cancelled:
+                gave_up = True
+        if world.any(gave_up, self.policy.model.device):
+            raise Cancelled
+        with phase("grading"):
+            _, grades = grade(asked, responses, self.tokenizer, self.grader)
         correct = [given.correct for given in grades]
         return world.merged(
             [
@@ -91,6 +97,17 @@ class Rollouts:
                 for i in range(0, len(responses), n)
             ]
         )
+
+    def _responses(self, asked: Requests, purpose: str, cancelled: Callable[[], bool]) -> list[list[int]]:
+        responses = []
+        for part in batches(len(asked.prompts), self.batch_size):
+            noise = uniforms(
+                self.seed, purpose, asked.problem_ids[part], asked.samples[part], self.sampling.max_new_tokens
+            )
+            responses += generate(
+                self.policy, asked.prompts[part], noise, self.sampling, self.batch_size, cancelled=cancelled
+            )
+        return responses
 
 
 def collect(draw: Callable[[int], list[Group]], prompts: int, most_draws: int | None) -> RolloutBatch:

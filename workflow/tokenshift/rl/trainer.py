@@ -20,6 +20,7 @@ from tokenshift.rl.weights import entropy_ranks
 from tokenshift.training.batches import Padded, Part, dealt, micro_batches, pad_part
 from tokenshift.training.engine import optimiser_step
 from tokenshift.training.log_probs import TokenModel
+from tokenshift.training.phases import phase
 from tokenshift.training.world import World
 
 if TYPE_CHECKING:
@@ -68,14 +69,15 @@ class Trainer:
         """One optimiser step for each mini-batch of `groups` in each epoch; returns the metrics of these steps."""
         advantages = group_advantages(shaped_rewards(groups, self.settings), self.settings["scale_advantages"])
         size = self.settings["mini_batch_prompts"]
-        mini_batches = [
-            self._sampled(groups[start : start + size], advantages[start : start + size])
-            for start in range(0, len(groups), size)
-        ]
+        with phase("log_probs"):
+            mini_batches = [
+                self._sampled(groups[start : start + size], advantages[start : start + size])
+                for start in range(0, len(groups), size)
+            ]
         observed: dict[str, list[Tensor]] = defaultdict(list)
         self.engine.train()
         steps = [
-            optimiser_step(self.engine, mini_batch, lambda part: self._loss(part, observed))
+            optimiser_step(self.engine, mini_batch, lambda part: self._observed_loss(part, observed))
             for mini_batch in mini_batches * self.settings["epochs"]
         ]
         losses, norms = zip(*steps, strict=True)
@@ -126,11 +128,15 @@ class Trainer:
             base_logp=base_logp,
         )
 
-    def _loss(self, part: MicroBatch, observed: dict[str, list[Tensor]]) -> Tensor:
-        """Share of `part` in the loss of its optimiser batch; adds what happened at its tokens to `observed`."""
+    def loss(self, part: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Share of `part` in the loss of its optimiser batch, and what is observed at its tokens (B, T)."""
         with_entropies = self.settings["entropy_bonus"] > 0
         logp, entropy = self.engine(part.batch, self.settings["temperature"], with_entropies)
-        loss, seen = objective(logp, entropy, part.sampled, self.settings)
+        return objective(logp, entropy, part.sampled, self.settings)
+
+    def _observed_loss(self, part: MicroBatch, observed: dict[str, list[Tensor]]) -> Tensor:
+        """The loss of `part`; adds what happened at its tokens to `observed`."""
+        loss, seen = self.loss(part)
         for name, values in seen.items():
             observed[name].append(values[part.sampled.mask])
         return loss

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.statistics import Bootstrap, Resampled, average
+from tokenshift.statistics import Bootstrap, Resampled, average, average_of_seeds, t_interval
 from tokenshift.tables.cells import mean, measure, share, table_rows
 from tokenshift.tables.files import names, read_responses
 
@@ -41,12 +42,9 @@ def measure_groups(
     return by_set
 
 
-def over_seeds(group: Group) -> Resampled:
-    """Mean over seeds, each resample of problems shared by all of them.
-
-    Its interval is about problems, for these very training runs; how far runs differ shows in the rows per seed.
-    """
-    return average(list(group.values()))
+def over_seeds(group: Group, bootstrap: Bootstrap) -> Resampled:
+    """Mean over seeds, with resamples of problems, shared by all seeds, and of the seeds' own variation."""
+    return average_of_seeds(list(group.values()), bootstrap)
 
 
 def minus_baseline(group: Group, baseline: Group) -> Group:
@@ -65,26 +63,42 @@ def quantities(group: str, groups: dict[str, Group], training: dict) -> dict[str
     result = {"accuracy": accuracy, "length": {seed: cells[1:] for seed, cells in measured.items()}}
     base = training["base_of"].get(group)
     if base in groups:
-        base_accuracy = over_seeds(groups[base])[:1]
+        base_accuracy = average(list(groups[base].values()))[:1]
         result["accuracy_minus_base"] = {seed: cell - base_accuracy for seed, cell in accuracy.items()}
-    if group in training["compared"] and training["baseline"] in groups:
-        baseline = {seed: cells[:1] for seed, cells in groups[training["baseline"]].items()}
+    if (name := training["baseline_of"].get(group)) in groups:
+        baseline = {seed: cells[:1] for seed, cells in groups[name].items()}
         result["accuracy_minus_baseline"] = minus_baseline(accuracy, baseline)
     return result
+
+
+def rows(by_seed: Group, keys: dict[str, object], bootstrap: Bootstrap) -> pl.DataFrame:
+    """Rows of one quantity: a row for each seed, then the mean over seeds, where seed is null.
+
+    ci_low and ci_high cover the variation over problems and, in the row of several seeds, over seeds too. That row also
+    says what each part amounts to: problems_low and problems_high for these very runs, whatever others would have
+    given; seeds_low and seeds_high, Student's t interval over seeds, for these very problems.
+    """
+    seeds = [table_rows({}, [keys | {"seed": seed}], measured, bootstrap) for seed, measured in by_seed.items()]
+    mean = table_rows({}, [keys | {"seed": None}], over_seeds(by_seed, bootstrap), bootstrap)
+    of_problems = bootstrap.summarise(average(list(by_seed.values())))
+    of_seeds = t_interval(np.array([measured.draws[0, 0] for measured in by_seed.values()]), bootstrap.confidence)
+    limits = {"problems_low": of_problems.ci_low[0], "problems_high": of_problems.ci_high[0]}
+    limits |= dict(zip(("seeds_low", "seeds_high"), of_seeds, strict=True))
+    mean = mean.with_columns(pl.lit(value, pl.Float64).fill_nan(None).alias(name) for name, value in limits.items())
+    return pl.concat([mean.clear(), *seeds, mean], how="diagonal_relaxed")
 
 
 def table(rollouts: Sequence[Path], training: dict, analysis: dict) -> pl.DataFrame:
     """Rows of training.csv; `model` is the group, and seed is null for the mean over its seeds.
 
-    training: groups (group -> seed -> model), base_of (group -> group it was trained from), compared (groups) and the
-    baseline (a group, or null) that they are compared with.
+    training: groups (group -> seed -> model), base_of (group -> group it was trained from) and baseline_of (compared
+    group -> group it is compared with).
     """
     bootstrap = Bootstrap(**analysis["bootstrap"])
     tables = []
     for problem_set, groups in measure_groups(rollouts, training["groups"], bootstrap).items():
         for group in groups:
             for quantity, by_seed in quantities(group, groups, training).items():
-                for seed, resampled in [*by_seed.items(), (None, over_seeds(by_seed))]:
-                    keys = {"model": group, "set": problem_set, "seed": seed, "quantity": quantity}
-                    tables.append(table_rows({}, [keys], resampled, bootstrap))
+                keys = {"model": group, "set": problem_set, "seed": None, "quantity": quantity}
+                tables.append(rows(by_seed, keys, bootstrap))
     return pl.concat(tables, how="vertical_relaxed")

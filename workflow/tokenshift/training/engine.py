@@ -1,6 +1,7 @@
 """DeepSpeed: the one place that starts it and takes an optimiser step with it."""
 
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel
 
 from tokenshift.errors import NotFinite
 from tokenshift.training.log_probs import TokenModel
+from tokenshift.training.phases import phase
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -95,7 +97,14 @@ def initialise(
 
 
 class NonFiniteLoss(NotFinite):
-    """The loss or its gradient is infinite or not a number; no optimiser step was taken with it."""
+    """The loss or its gradient is infinite or not a number; no optimiser step was taken with it.
+
+    micro_batches: what this process's share of the step was taken on.
+    """
+
+    def __init__(self, message: str, micro_batches: Sequence[Any]):
+        super().__init__(message)
+        self.micro_batches = micro_batches
 
 
 def optimiser_step(
@@ -105,32 +114,31 @@ def optimiser_step(
 
     Each loss is to be divided by the count of the whole optimiser batch, so that the step depends neither on the size
     of the micro-batches nor on the number of processes. Returns the sum of all losses and the norm of the gradient
-    before clipping. Raises NonFiniteLoss, on every process, where the sum is not finite.
+    before clipping. Raises NonFiniteLoss, on every process, where either is not finite; the weights are then unchanged.
     """
     losses = []
-    for number, micro_batch in enumerate(micro_batches, start=1):
-        engine.set_gradient_accumulation_boundary(number == len(micro_batches))
-        loss = loss_of(micro_batch)
-        # DeepSpeed averages gradients over the processes; the factor makes it a sum.
-        engine.backward(loss * dist.get_world_size(), scale_wrt_gas=False)
-        losses.append(loss.detach().double())
-        if number < len(micro_batches):
+    with phase("gradient"):
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            engine.set_gradient_accumulation_boundary(number == len(micro_batches))
+            loss = loss_of(micro_batch)
+            # DeepSpeed averages gradients over the processes; the factor makes it a sum.
+            engine.backward(loss * dist.get_world_size(), scale_wrt_gas=False)
+            losses.append(loss.detach().double())
+            if number < len(micro_batches):
+                engine.step()
+    with phase("optimiser"):
+        total = torch.stack(losses).sum()
+        dist.all_reduce(total)
+        norm = _plain_gradient_norm(engine)
+        if not total.isfinite():
+            raise NonFiniteLoss(f"the loss is {float(total)}", micro_batches)
+        if norm is None or norm.isfinite():
             engine.step()
-    total = torch.stack(losses).sum()
-    dist.all_reduce(total)
-    norm = _plain_gradient_norm(engine)
-    _require_finite(total, norm)
-    engine.step()
-    if norm is None:
-        norm = engine.get_global_grad_norm()
+        if norm is None:
+            norm = engine.get_global_grad_norm()  # not finite where DeepSpeed has left the step out for that reason
+        if not math.isfinite(norm):
+            raise NonFiniteLoss(f"the norm of the gradient is {float(norm)}, of a loss of {total:.4g}", micro_batches)
     return float(total), float(norm)
-
-
-def _require_finite(loss: Tensor, norm: Tensor | None) -> None:
-    if not loss.isfinite():
-        raise NonFiniteLoss(f"the loss is {float(loss)}")
-    if norm is not None and not norm.isfinite():
-        raise NonFiniteLoss(f"the norm of the gradient is {float(norm)}, of a loss of {float(loss):.4g}")
 
 
 def _plain_gradient_norm(engine: "DeepSpeedEngine") -> Tensor | None:

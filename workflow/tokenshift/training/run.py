@@ -5,6 +5,7 @@ Its folder, which is no output of any rule, is named after all that the run depe
     FOLDER/KEY/spec.json    that very thing
                state.json   the last saved step, and where in the data it stands; written last, so never half
                step-N/      DeepSpeed's state after that step, and each process's random number generators
+               failed-step-N/  of a step whose loss was not finite, what it started from
                model/       what the finished run publishes: metrics.jsonl, checkpoints/
                times.jsonl, tensorboard/    what differs between two equal runs; these stay when the run is over
 """
@@ -16,7 +17,7 @@ import random
 import shutil
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tokenshift.artifacts import atomic_folder, write_json
 from tokenshift.errors import StudyError
+from tokenshift.training.engine import NonFiniteLoss
 from tokenshift.training.metrics import Metrics
 from tokenshift.training.outputs import export
 from tokenshift.training.world import World
@@ -98,6 +100,11 @@ class Run:
         self.world.barrier()
         return position
 
+    @property
+    def fresh(self) -> bool:
+        """Whether no state of this run was saved so far: nothing that it reported counts."""
+        return self._saved is None
+
     def save(self, position: Position) -> None:
         """Save what the run's future depends on; the state saved before is deleted once this one is complete."""
         folder = self.root / f"step-{position['step']}"
@@ -123,13 +130,36 @@ class Run:
 
         Only to be called while nothing has changed since `position`.
         """
-        if self.world.any(self._signal is not None, self.engine.device):
-            if self._saved != position["step"]:
-                self.save(position)
-            raise Stopped(
-                f"stopped by a signal after step {position['step']}; the state is saved in {self.root}: run it again "
-                "to go on from there"
-            )
+        if self.world.any(self.asked_to_stop(), self.engine.device):
+            self.stop(position)
+
+    def asked_to_stop(self) -> bool:
+        """Whether a signal has asked this process to stop."""
+        return self._signal is not None
+
+    def stop(self, position: Position) -> NoReturn:
+        """Save the state after `position`, unless it is saved, and raise Stopped; on every process."""
+        if self._saved != position["step"]:
+            self.save(position)
+        raise Stopped(
+            f"stopped by a signal after step {position['step']}; the state is saved in {self.root}: run it again to go "
+            "on from there"
+        )
+
+    def keep_failure(self, step: int, error: NonFiniteLoss) -> str:
+        """Keep what the optimiser step of `step` that ended in `error` started from; says where, for messages.
+
+        Every process has to call it. The folder holds DeepSpeed's state from just before that optimiser step, for each
+        process batch-RANK.pt, the micro-batches it was taken on, and failure.json with the cause: enough to take it
+        again with tokenshift.training.engine.optimiser_step.
+        """
+        folder = self.root / f"failed-step-{step}"
+        self.engine.save_checkpoint(str(self.root), tag=folder.name, save_latest=False)
+        torch.save(error.micro_batches, folder / f"batch-{self.world.rank}.pt")
+        self.world.barrier()
+        if self.world.first:
+            write_json(folder / "failure.json", {"step": step, "cause": str(error)})
+        return f"what it started from is kept in {folder}, and {self.saved_state()}"
 
     def saved_state(self) -> str:
         """Where the last saved state is, for messages."""

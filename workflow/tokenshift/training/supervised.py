@@ -69,7 +69,9 @@ def train(
         try:
             loss, norm = optimiser_step(engine, mine, lambda part, n=tokens: negative_log_likelihood(engine, part, n))
         except NonFiniteLoss as error:
-            raise StudyError(f"step {step}: {error}; {run.saved_state()}. Try a lower learning_rate") from None
+            raise StudyError(
+                f"step {step}: {error}; {run.keep_failure(step, error)}. Try a lower learning_rate"
+            ) from None
         speed = tokens / (time.perf_counter() - began)
         bar.set_postfix({"loss": f"{loss:.3f}", "tokens/s": f"{speed:.0f}"}, refresh=False)
         row = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": norm, "tokens": tokens}
