@@ -41,6 +41,8 @@ for figure in table_names():
             f"{RESULTS}/logs/figures/{figure}.log",
         benchmark:
             f"{RESULTS}/benchmarks/figures/{figure}.tsv"
+        group:
+            "tables"
         conda:
             "../../envs/analysis.yaml"
         resources:

@@ -13,6 +13,8 @@ for table in SCORE_TABLES:
             f"{RESULTS}/logs/tables/{table}.log",
         benchmark:
             f"{RESULTS}/benchmarks/tables/{table}.tsv"
+        group:
+            "tables"
         conda:
             "../../envs/analysis.yaml"
         resources:
@@ -38,6 +40,8 @@ rule table_position_profile:
         f"{RESULTS}/logs/tables/position_profile.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/position_profile.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -67,6 +71,8 @@ rule table_token_identity:
         f"{RESULTS}/logs/tables/token_identity.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/token_identity.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -90,6 +96,8 @@ rule table_truncation:
         f"{RESULTS}/logs/tables/truncation.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/truncation.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -118,6 +126,8 @@ rule table_evolution:
         f"{RESULTS}/logs/tables/evolution.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/evolution.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -145,6 +155,8 @@ for table in SWEEP_TABLES:
             f"{RESULTS}/logs/tables/{table}.log",
         benchmark:
             f"{RESULTS}/benchmarks/tables/{table}.tsv"
+        group:
+            "tables"
         conda:
             "../../envs/analysis.yaml"
         resources:
@@ -169,6 +181,8 @@ rule table_training:
         f"{RESULTS}/logs/tables/training.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/training.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -195,6 +209,8 @@ rule table_claims:
         f"{RESULTS}/logs/tables/claims.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/claims.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
