@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# A SLURM cluster of two nodes with four fake GPUs each, all on this host: for tests, on a Debian machine, as root.
+# A SLURM cluster on this host, for tests, on a Debian machine, as root: two nodes with four fake GPUs each (partition gpu,
+# the default) and one without (partition cpu); partition project takes jobs of the account physics only.
 #
 #     cluster.sh start    install slurm-wlm and munge if missing, write /etc/slurm, start all daemons, wait until idle
 #     cluster.sh stop     end every job and daemon of it
-#     cluster.sh node N   start node N's daemon again (n1 or n2), after it was killed
+#     cluster.sh node N   start node N's daemon again (n1, n2, n3), after it was killed
 #
 # A machine that already runs another cluster is left alone. The nodes declare more CPUs than there are, since tests wait
 # more than they compute. Files of terminals stand for GPUs: SLURM counts devices and sets masks without opening them.
@@ -12,7 +13,7 @@ set -euo pipefail
 STATE=/var/lib/tokenshift-slurm
 CONF=/etc/slurm/slurm.conf
 MARK="# tokenshift's test cluster: tests/slurm/cluster.sh"
-NODES="n1 n2"
+NODES="n1 n2 n3"
 NICE=${CLUSTER_NICE:-0} # of the node daemons, and so of all jobs
 
 refuse() {
@@ -58,14 +59,16 @@ GresTypes=gpu
 SlurmdParameters=config_overrides
 ReturnToService=2
 SlurmdTimeout=15
+EnforcePartLimits=ALL
 MinJobAge=600
 KillWait=10
 MpiDefault=none
-NodeName=n1 NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=17001 CPUs=4 RealMemory=16000 Gres=gpu:h200:4 State=UNKNOWN
-NodeName=n2 NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=17002 CPUs=4 RealMemory=16000 Gres=gpu:h200:4 State=UNKNOWN
-NodeName=n3 NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=17003 CPUs=4 RealMemory=16000 State=UNKNOWN
-PartitionName=gpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
-PartitionName=cpu Nodes=n3 MaxTime=INFINITE State=UP
+NodeName=n1 NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=17001 CPUs=4 RealMemory=16000 Gres=gpu:h200:4
+NodeName=n2 NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=17002 CPUs=4 RealMemory=16000 Gres=gpu:h200:4
+NodeName=n3 NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=17003 CPUs=4 RealMemory=16000
+PartitionName=gpu Nodes=n1,n2 Default=YES
+PartitionName=cpu Nodes=n3
+PartitionName=project Nodes=n1,n2 AllowAccounts=physics
 CONFIGURATION
     echo "NodeName=n[1-2] Name=gpu Type=h200 File=/dev/tty[0-3]" >/etc/slurm/gres.conf
 }
@@ -108,7 +111,7 @@ start() {
     fi
     for node in $NODES; do start_node $node; done
     for _ in $(seq 300); do
-        [ "$(sinfo -h -N -p gpu -o %t 2>/dev/null | sort -u)" = idle ] && return
+        [ "$(sinfo -h -N -o %t 2>/dev/null | sort -u)" = idle ] && return
         sleep 0.1
     done
     refuse "the nodes are not idle after 30 s: $(sinfo -N 2>&1)"
