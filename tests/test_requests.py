@@ -61,9 +61,8 @@ def test_memory_holds_the_weights_besides():
 def test_launchers():
     assert launcher(Compute(), 0, 1) == "python"
     assert launcher(compute(), 4, 8) == "deepspeed --num_gpus 4"
-    assert launcher(compute(nodes=2), 4, 8) == (
-        "srun --nodes=2 --ntasks-per-node=4 --cpus-per-task=8 --gres=gpu:4 --kill-on-bad-exit=1 python $SCRIPTS/launch.py"
-    )
+    step = "srun --nodes=2 --ntasks-per-node=4 --cpus-per-task=8 --gres=gpu:4 --kill-on-bad-exit=1"
+    assert launcher(compute(nodes=2), 4, 8) == f"{step} python $SCRIPTS/launch.py"
 
 
 def test_gpus_on_the_cpu_are_refused():

@@ -17,6 +17,11 @@ def check_start():
     try:
         if submitting:
             cluster.require_slurm()
+        elif STUDY.compute.nodes > 1:
+            raise StudyError(
+                f"compute.nodes is {STUDY.compute.nodes}: only SLURM starts training on several nodes; start with "
+                "`snakemake --profile slurm`, or set compute.nodes to 1"
+            )
         cluster.refuse_live_jobs(Path.cwd())
         if submitting:
             cluster.refuse_impossible(requests())

@@ -1,4 +1,4 @@
-"""Run a training script as one process of a SLURM step over several nodes: the environment that torch.distributed reads.
+"""Run a training script as one process of a SLURM step over several nodes, with what torch.distributed reads.
 
 To be started by srun: only inside a step do SLURM's variables name all its nodes.
 """

@@ -38,8 +38,8 @@ def require_slurm() -> None:
     """Raise StudyError where SLURM's commands are missing or its controller does not answer."""
     if missing := [command for command in ("sbatch", "squeue", "srun", "scancel") if not shutil.which(command)]:
         raise StudyError(
-            f"the profile slurm submits jobs to SLURM, but {', '.join(missing)} is not on PATH: start Snakemake on the "
-            "cluster's login node (where that may take `module load slurm`), or run locally with `snakemake --cores all`"
+            f"the profile slurm submits jobs to SLURM, but {', '.join(missing)} is not on PATH: start Snakemake on "
+            "the cluster's login node (that may take `module load slurm`), or run locally with `snakemake --cores all`"
         )
     answer = _run("scontrol", "ping")
     if answer.returncode != 0:
@@ -60,9 +60,10 @@ def refuse_live_jobs(folder: Path) -> None:
     if not ours:
         return
     names = ",".join(sorted({name for _, name in ours}))
+    listed_ids = ", ".join(job for job, _ in ours[:10]) + (" ..." if len(ours) > 10 else "")
     raise StudyError(
-        f"{len(ours)} job(s) of an earlier run from {folder} are still in SLURM: {', '.join(job for job, _ in ours[:10])}"
-        f"{' ...' if len(ours) > 10 else ''}. Another run beside them would write the same files. Either end them:\n"
+        f"{len(ours)} job(s) of an earlier run from {folder} are still in SLURM: {listed_ids}. Another run beside them "
+        "would write the same files. Either end them:\n"
         f"    scancel --name={names}\n"
         "or await them:\n"
         f"    while squeue --noheader --name={names} | grep -q .; do sleep 10; done\n"

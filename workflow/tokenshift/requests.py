@@ -44,7 +44,7 @@ def inference_gpus(compute: "Compute", sizes: Sequence[float | None]) -> int:
         described = " and ".join(f"{size:g}" for size in sizes)
         raise StudyError(
             f"models of {described} billion parameters in {compute.dtype} do not fit into GPUs of "
-            f"{compute.gpu_memory_gb} GB as compute.placement '{compute.placement}' lays them: set compute.placement to "
+            f"{compute.gpu_memory_gb} GB as placement '{compute.placement}' lays them: set compute.placement to "
             f"sharded{', or to apart with gpus: 2' if max(each) == 1 else ''}"
         )
     return max(compute.gpus, 1)
@@ -58,7 +58,7 @@ def training_gpus(compute: "Compute", size: float | None) -> int:
 
 
 def memory_mb(compute: "Compute", sizes: Sequence[float | None]) -> int:
-    """Memory of the host, where weights are read before they go to a GPU: `compute.mem_mb`, plus those of the models."""
+    """Memory of the host, where weights are read before they go to a GPU: `compute.mem_mb` plus the weights."""
     if None in sizes:
         return compute.mem_mb
     return compute.mem_mb + math.ceil(1000 * sum(sizes) * BYTES[compute.dtype])

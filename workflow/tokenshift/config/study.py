@@ -327,7 +327,7 @@ class Model(Section):
     billions: float | None = Field(
         None,
         gt=0,
-        description="Parameters in billions: memory and GPUs are requested to fit them; null: as `compute` says.",
+        description="Parameters in billions: memory and GPUs are requested to fit; null: as `compute` says.",
     )
     seeds: list[Seed] = Field(
         [0],
@@ -569,7 +569,7 @@ class Compute(Section):
     gpus: int = Field(
         0,
         ge=0,
-        description="GPUs requested for each model job, on each of its nodes; more where `billions` needs them.",
+        description="GPUs requested for each model job, on each node; more where `billions` needs them.",
     )
     gpu_memory_gb: Positive = Field(80, description="Memory of one GPU, for models with `billions`.")
     nodes: Positive = Field(

@@ -16,8 +16,8 @@ def distributed_environment(slurm: Mapping[str, str]) -> dict[str, str]:
     """
     if missing := [name for name in ("SLURM_PROCID", "SLURM_STEP_NODELIST") if name not in slurm]:
         raise StudyError(
-            f"{' and '.join(missing)} not set: training on several nodes (compute.nodes) runs under SLURM only; start it "
-            "with `snakemake --profile slurm`, or set compute.nodes to 1"
+            f"{' and '.join(missing)} not set: training on several nodes (compute.nodes) runs under SLURM only; start "
+            "it with `snakemake --profile slurm`, or set compute.nodes to 1"
         )
     return {
         "RANK": slurm["SLURM_PROCID"],
