@@ -13,7 +13,7 @@ TINY = "tests/workflow/tiny.yaml"
 
 @pytest.fixture(scope="session")
 def cluster():
-    """SLURM on this host. Where that cannot be, tests are skipped, except in continuous integration, where they fail."""
+    """SLURM on this host. Where that cannot be, tests are skipped; in continuous integration they fail."""
     if obstacle := clusters.obstacle():
         pytest.fail(obstacle) if os.environ.get("CI") else pytest.skip(obstacle)
     clusters.cluster("start")

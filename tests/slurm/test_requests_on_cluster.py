@@ -1,4 +1,4 @@
-"""What each rule asks of SLURM, seen from inside its jobs: scripts that write down their GPUs stand for the real ones."""
+"""What each rule asks of SLURM, seen from inside its jobs, with scripts that write down the GPUs they are given."""
 
 import json
 

@@ -47,6 +47,7 @@ for figure in table_names():
             "../../envs/analysis.yaml"
         resources:
             mem_mb=2000,
+            tables=1,
             runtime=10,
         params:
             figure=figure,

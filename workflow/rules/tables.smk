@@ -19,6 +19,7 @@ for table in SCORE_TABLES:
             "../../envs/analysis.yaml"
         resources:
             mem_mb=4000,
+            tables=1,
             runtime=30,
         params:
             table=table,
@@ -46,6 +47,7 @@ rule table_position_profile:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
+        tables=1,
         runtime=30,
     params:
         spec=spec(
@@ -77,6 +79,7 @@ rule table_token_identity:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
+        tables=1,
         runtime=30,
     params:
         spec=spec("tables/token_identity.py", "analysis", analysis=section(STUDY.analysis)),
@@ -102,6 +105,7 @@ rule table_truncation:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
+        tables=1,
         runtime=30,
     params:
         spec=spec(
@@ -132,6 +136,7 @@ rule table_evolution:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
+        tables=1,
         runtime=30,
     params:
         spec=spec("tables/evolution.py", "analysis", analysis=section(STUDY.analysis)),
@@ -161,6 +166,7 @@ for table in SWEEP_TABLES:
             "../../envs/analysis.yaml"
         resources:
             mem_mb=4000,
+            tables=1,
             runtime=30,
         params:
             table=table,
@@ -187,6 +193,7 @@ rule table_training:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
+        tables=1,
         runtime=30,
     params:
         spec=spec("tables/training.py", "analysis", analysis=section(STUDY.analysis), **training_groups()),
@@ -215,6 +222,7 @@ rule table_claims:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
+        tables=1,
         runtime=30,
     params:
         spec=spec(
