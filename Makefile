@@ -7,7 +7,10 @@ INSTALLED := .venv/installed
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: study report test fast-test lint format config lock
+MOMENTS ?= 24
+SEED ?= 1
+
+.PHONY: study report test fast-test drill lint format config lock
 
 study: $(INSTALLED)
 	snakemake --cores $(CORES)
@@ -21,6 +24,10 @@ test: lint
 
 fast-test: $(INSTALLED)
 	pytest -m "not study"
+
+# As root on Debian: a small study on a SLURM cluster of this host, disturbed at random moments; an hour.
+drill: $(INSTALLED)
+	PYTHONPATH=tests/workflow python tests/slurm/drill.py --moments $(MOMENTS) --seed $(SEED) --report benchmarks/drill.md
 
 lint: $(INSTALLED)
 	ruff check .

@@ -2,7 +2,7 @@
 # A SLURM cluster on this host, for tests, on a Debian machine, as root: two nodes with four fake GPUs each (partition gpu,
 # the default) and one without (partition cpu); partition project takes jobs of the account physics only.
 #
-#     cluster.sh start    install slurm-wlm and munge if missing, write /etc/slurm, start all daemons, wait until idle
+#     cluster.sh start    install slurm-wlm and munge if missing, write /etc/slurm, start all daemons, wait for its nodes
 #     cluster.sh stop     end every job and daemon of it
 #     cluster.sh node N   start node N's daemon again (n1, n2, n3), after it was killed
 #
@@ -58,7 +58,7 @@ SchedulerParameters=sched_interval=2,bf_interval=2
 GresTypes=gpu
 SlurmdParameters=config_overrides
 ReturnToService=2
-SlurmdTimeout=15
+SlurmdTimeout=20
 EnforcePartLimits=ALL
 MinJobAge=600
 KillWait=10
@@ -111,10 +111,10 @@ start() {
     fi
     for node in $NODES; do start_node $node; done
     for _ in $(seq 300); do
-        [ "$(sinfo -h -N -o %t 2>/dev/null | sort -u)" = idle ] && return
+        states=$(sinfo -h -N -o %t 2>/dev/null) && ! grep -qvE '^(idle|mix|alloc|comp)$' <<<"$states" && return
         sleep 0.1
     done
-    refuse "the nodes are not idle after 30 s: $(sinfo -N 2>&1)"
+    refuse "the nodes are not ready after 30 s: $(sinfo -N 2>&1)"
 }
 
 end() { # the process in the pid file $1, if it runs the program $2

@@ -77,21 +77,21 @@ class Drill:
     def kill_slurmd(self) -> str | None:
         """kill -9 of a node's daemon; it comes back before or after SLURM has given the node up."""
         node = self.rng.choice(["n1", "n2"])
-        away = self.rng.choice([3, 25])
+        away = self.rng.choice([3, 40])
         kill(int(Path(f"/var/lib/tokenshift-slurm/slurmd-{node}.pid").read_text()))
         time.sleep(away)
         cluster("node", node, nice=os.nice(0))
         return f"slurmd of {node}, away for {away} s"
 
     def lose_node(self) -> str | None:
-        """kill -9 of everything on a node: daemon, steps and their processes; it comes back after 25 s."""
+        """kill -9 of everything on a node: daemon, steps and their processes; it comes back after 40 s."""
         node = self.rng.choice(["n1", "n2"])
         kill(int(Path(f"/var/lib/tokenshift-slurm/slurmd-{node}.pid").read_text()))
         for job in jobs(self.project.root, "RUNNING"):
             if job.node == node:
                 for pid in processes_of_job(job.id):
                     kill(pid)
-        time.sleep(25)
+        time.sleep(40)
         cluster("node", node, nice=os.nice(0))
         return f"node {node}"
 

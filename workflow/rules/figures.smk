@@ -48,7 +48,7 @@ for figure in table_names():
         resources:
             mem_mb=2000,
             tables=1,
-            runtime=10,
+            runtime=5,
         params:
             figure=figure,
             spec=spec(

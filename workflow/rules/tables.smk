@@ -20,7 +20,7 @@ for table in SCORE_TABLES:
         resources:
             mem_mb=4000,
             tables=1,
-            runtime=30,
+            runtime=10,
         params:
             table=table,
             spec=spec(f"tables/{table}.py", "analysis", analysis=section(STUDY.analysis)),
@@ -48,7 +48,7 @@ rule table_position_profile:
     resources:
         mem_mb=4000,
         tables=1,
-        runtime=30,
+        runtime=10,
     params:
         spec=spec(
             "tables/position_profile.py",
@@ -80,7 +80,7 @@ rule table_token_identity:
     resources:
         mem_mb=4000,
         tables=1,
-        runtime=30,
+        runtime=10,
     params:
         spec=spec("tables/token_identity.py", "analysis", analysis=section(STUDY.analysis)),
     message:
@@ -106,7 +106,7 @@ rule table_truncation:
     resources:
         mem_mb=4000,
         tables=1,
-        runtime=30,
+        runtime=10,
     params:
         spec=spec(
             "tables/truncation.py",
@@ -137,7 +137,7 @@ rule table_evolution:
     resources:
         mem_mb=4000,
         tables=1,
-        runtime=30,
+        runtime=10,
     params:
         spec=spec("tables/evolution.py", "analysis", analysis=section(STUDY.analysis)),
     message:
@@ -167,7 +167,7 @@ for table in SWEEP_TABLES:
         resources:
             mem_mb=4000,
             tables=1,
-            runtime=30,
+            runtime=10,
         params:
             table=table,
             spec=spec(f"tables/{table}.py", "analysis", analysis=section(STUDY.analysis)),
@@ -194,7 +194,7 @@ rule table_training:
     resources:
         mem_mb=4000,
         tables=1,
-        runtime=30,
+        runtime=10,
     params:
         spec=spec("tables/training.py", "analysis", analysis=section(STUDY.analysis), **training_groups()),
     message:
@@ -223,7 +223,7 @@ rule table_claims:
     resources:
         mem_mb=4000,
         tables=1,
-        runtime=30,
+        runtime=10,
     params:
         spec=spec(
             "tables/claims.py",
