@@ -1,5 +1,6 @@
 """The test cluster, and runs of the workflow on it."""
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from checkouts import Checkout
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
+STATE = "/var/lib/tokenshift-slurm"  # as in cluster.sh
 
 
 def obstacle() -> str | None:
@@ -119,3 +121,36 @@ def kill_group(process: subprocess.Popen) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def daemon(node: str) -> int:
+    """Process id of a node's slurmd."""
+    return int(Path(f"{STATE}/slurmd-{node}.pid").read_text())
+
+
+def processes_of_job(job: str, node: str) -> list[int]:
+    """All processes of a SLURM job on `node`, the daemons of its steps first."""
+    steps, tasks = [], []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = set((entry / "environ").read_bytes().split(b"\0"))
+            files = [os.readlink(file) for file in (entry / "fd").iterdir()]
+        except OSError:
+            continue
+        if {f"SLURM_JOB_ID={job}".encode(), f"SLURMD_NODENAME={node}".encode()} <= environment:
+            tasks.append(int(entry.name))
+        elif command_of(int(entry.name)).startswith(f"slurmstepd: [{job}.") and f"{STATE}/slurmd-{node}.log" in files:
+            steps.append(int(entry.name))
+    return steps + tasks

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import os
 import random
-import signal
 import subprocess
 import tempfile
 import time
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from checkouts import copy_project
-from clusters import Job, Project, cluster, jobs, kill_group, slurm
+from clusters import Job, Project, cluster, command_of, daemon, jobs, kill, kill_group, processes_of_job, slurm
 
 STUDY = "tests/slurm/drill.yaml"
 DISK_MB = 64  # the results of the drill's study take a fifth of it
@@ -78,7 +77,7 @@ class Drill:
         """kill -9 of a node's daemon; it comes back before or after SLURM has given the node up."""
         node = self.rng.choice(["n1", "n2"])
         away = self.rng.choice([3, 40])
-        kill(int(Path(f"/var/lib/tokenshift-slurm/slurmd-{node}.pid").read_text()))
+        kill(daemon(node))
         time.sleep(away)
         cluster("node", node, nice=os.nice(0))
         return f"slurmd of {node}, away for {away} s"
@@ -86,11 +85,10 @@ class Drill:
     def lose_node(self) -> str | None:
         """kill -9 of everything on a node: daemon, steps and their processes; it comes back after 40 s."""
         node = self.rng.choice(["n1", "n2"])
-        kill(int(Path(f"/var/lib/tokenshift-slurm/slurmd-{node}.pid").read_text()))
+        kill(daemon(node))
         for job in jobs(self.project.root, "RUNNING"):
-            if job.node == node:
-                for pid in processes_of_job(job.id):
-                    kill(pid)
+            for pid in processes_of_job(job.id, node):
+                kill(pid)
         time.sleep(40)
         cluster("node", node, nice=os.nice(0))
         return f"node {node}"
@@ -199,18 +197,6 @@ FAULTS = {
 }
 
 
-def kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def command_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
 def processes(folder: Path) -> list[tuple[int, str]]:
     """Python processes that run in `folder`, with their commands."""
     found = []
@@ -220,19 +206,6 @@ def processes(folder: Path) -> list[tuple[int, str]]:
                 found.append((int(entry.name), command))
         except OSError:
             continue
-    return found
-
-
-def processes_of_job(job: str) -> list[int]:
-    """All processes whose environment is that of a SLURM job, and the daemons of its steps."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            inside = f"SLURM_JOB_ID={job}\0".encode() in (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if inside or command_of(int(entry.name)).startswith(f"slurmstepd: [{job}."):
-            found.append(int(entry.name))
     return found
 
 
