@@ -9,8 +9,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # The study that audit, figure and crate are about.
 STUDY ?= $(shell sed -n 's/^study: *//p' config/config.yaml)
+MOMENTS ?= 24
+SEED ?= 1
 
-.PHONY: study report audit figure crate test fast-test lint format config lock
+.PHONY: study report audit figure crate test fast-test drill lint format config lock
 
 study: $(INSTALLED)
 	snakemake --cores $(CORES)
@@ -38,6 +40,10 @@ test: lint
 
 fast-test: $(INSTALLED)
 	pytest -m "not study"
+
+# As root on Debian: a small study on a SLURM cluster of this host, disturbed at random moments; an hour.
+drill: $(INSTALLED)
+	PYTHONPATH=tests/workflow python tests/slurm/drill.py --moments $(MOMENTS) --seed $(SEED) --report benchmarks/drill.md
 
 lint: $(INSTALLED)
 	ruff check .

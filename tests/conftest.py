@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from checkouts import Checkout, copy_project
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -19,3 +21,18 @@ def _few_threads():
     except ImportError:
         return
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory) -> Checkout:
+    """A copy of the project without results."""
+    return copy_project(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Checkout:
+    """A copy of the project in which the tiny study has run."""
+    checkout = copy_project(tmp_path_factory.mktemp("finished"))
+    result = checkout.snakemake()
+    assert result.returncode == 0, result.stderr[-5000:]
+    return checkout

@@ -1,14 +1,17 @@
 import json
 import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
+import processes
 from tiny_training import start, tiny_model
 from tokenshift.errors import StudyError
 from tokenshift.pretraining import character_tokenizer
-from tokenshift.training.run import Run, Stopped, checkpoint_due, spec_key
+from tokenshift.training.run import Run, Stopped, _locked, checkpoint_due, spec_key
 
 START = {"step": 0, "draws": 0}
 TOKENIZER = character_tokenizer(["abcdefghijk"])
@@ -88,6 +91,28 @@ def test_the_state_of_another_spec_is_refused(tmp_path):
     (training.root / "spec.json").write_text('{"a": 3}')
     with pytest.raises(StudyError, match="holds the state of another run"):
         run(tmp_path)
+
+
+def hold(folder: str) -> None:
+    lock = _locked(Path(folder) / "lock")
+    (Path(folder) / "held").touch()
+    time.sleep(60)
+    lock.close()
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("tokenshift.training.run.LOCK_SECONDS", 0.5)
+    root = run(tmp_path).root
+    with _locked(root / "lock"):
+        pass  # closing it gives up this process's lock
+    (other,) = processes.start(1, tmp_path / "log", hold, str(root))
+    while not (root / "held").exists():
+        time.sleep(0.01)
+    with pytest.raises(StudyError, match="another process trains in"):
+        run(tmp_path)
+    other.kill()
+    other.join()
+    assert run(tmp_path).restore(START) == START
 
 
 def test_publishing_leaves_only_what_differs_between_equal_runs(tmp_path):

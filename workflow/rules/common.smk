@@ -15,6 +15,7 @@ from tokenshift.errors import StudyError
 from tokenshift.packages import require_locked
 from tokenshift.provenance import code_hash, file_hash
 from tokenshift.records import require_own
+from tokenshift.requests import inference_gpus, launcher, memory_mb, size_of, training_gpus
 from tokenshift.summary import summary
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
@@ -35,10 +36,8 @@ SCRIPTS = ROOT / "workflow/scripts"
 # One thread for the linear algebra and the tables unless a script asks for more: the same bytes on any machine.
 PREFIX = f"export PYTHONPATH={ROOT / 'workflow'} OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1"
 PREFIX += f" PYTHONHASHSEED=0 TOKENIZERS_PARALLELISM=false SCRIPTS={SCRIPTS}; "
-# Training: one process for each GPU. What a stopped run goes on from is declared by no rule, since Snakemake deletes the
-# outputs of a job that failed.
-LAUNCH = f"deepspeed --num_gpus {STUDY.compute.gpus}" if STUDY.compute.gpus > 1 else "python"
-PREFIX += f"export LAUNCH='{LAUNCH}' STATES={RESULTS}/training_state; "
+# What a stopped training run goes on from is declared by no rule, since Snakemake deletes the outputs of a job that failed.
+PREFIX += f"export STATES={RESULTS}/training_state; "
 if not CONDA:
     PREFIX += f"export PATH={Path(sys.executable).parent}:$PATH; "
 shell.prefix(PREFIX)
@@ -169,6 +168,40 @@ def part(path):
 def shard(wildcards):
     """Number of this job's shard, from 0, and how many there are."""
     return [int(getattr(wildcards, "shard", 0)), STUDY.compute.shards]
+
+
+def pair_sizes(wildcards):
+    """Billions of parameters of a pair's two models, where the study says."""
+    pair = STUDY.pairs[wildcards.pair]
+    return [size_of(STUDY, pair.base), size_of(STUDY, pair.tuned)]
+
+
+def holding(sizes):
+    """Resources of a job that runs models of these `sizes`, a function of its wildcards."""
+    return {
+        "gpu": lambda w: inference_gpus(STUDY.compute, sizes(w)),
+        "mem_mb": lambda w: memory_mb(STUDY.compute, sizes(w)),
+        "runtime": STUDY.compute.runtime,
+    }
+
+
+def training():
+    """Resources of a training job; `launch` is the command that starts its processes.
+
+    On several nodes, in the one shape that works: `gres` counts GPUs on a node, where `gpu` counts those of the job, and
+    SLURM's plugin wants at least two tasks on each node of a job that calls srun itself (`mpi`).
+    """
+    compute = STUDY.compute
+    gpus = lambda w: training_gpus(compute, size_of(STUDY, w.model))
+    asked = {
+        "mem_mb": lambda w: memory_mb(compute, [size_of(STUDY, w.model)]),
+        "runtime": compute.runtime,
+        "launch": lambda w, threads: launcher(compute, gpus(w), threads),
+    }
+    if compute.nodes == 1:
+        return {**asked, "gpu": gpus}
+    asked |= {"nodes": compute.nodes, "mpi": "srun", "tasks_per_node": lambda w: max(2, gpus(w))}
+    return {**asked, "gres": lambda w: f"gpu:{gpus(w)}"} if compute.device == "cuda" else asked
 
 
 wildcard_constraints:

@@ -18,9 +18,7 @@ rule cross_samples:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
     resources:
-        gpu=STUDY.compute.gpus,
-        mem_mb=STUDY.compute.mem_mb,
-        runtime=STUDY.compute.runtime,
+        **holding(pair_sizes),
     params:
         shard=shard,
         spec=lambda w: spec(
@@ -58,9 +56,7 @@ rule cross_samples_random:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
     resources:
-        gpu=STUDY.compute.gpus,
-        mem_mb=STUDY.compute.mem_mb,
-        runtime=STUDY.compute.runtime,
+        **holding(pair_sizes),
     params:
         shard=shard,
         spec=lambda w: spec("cross_sample_random.py", "inference", control=w.control, **sweep_spec(w)),

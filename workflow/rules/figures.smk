@@ -42,11 +42,14 @@ for figure in table_names():
             f"{RESULTS}/logs/figures/{figure}.log",
         benchmark:
             f"{RESULTS}/benchmarks/figures/{figure}.tsv"
+        group:
+            "tables"
         conda:
             "../../envs/analysis.yaml"
         resources:
             mem_mb=2000,
-            runtime=10,
+            tables=1,
+            runtime=5,
         params:
             figure=figure,
             spec=spec(

@@ -41,15 +41,13 @@ rule pretrain:
         "../../envs/training.yaml"
     threads: 2  # everything else waits for the base model
     resources:
-        gpu=STUDY.compute.gpus,
-        mem_mb=STUDY.compute.mem_mb,
-        runtime=STUDY.compute.runtime,
+        **training(),
     params:
         spec=lambda w: spec("pretrain.py", "training", **training_spec(w.model)),
     message:
         "Pretraining {wildcards.model}"
     shell:
-        "$LAUNCH $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus}"
+        "{resources.launch} $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus}"
         " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
@@ -70,15 +68,13 @@ rule sft:
         "../../envs/training.yaml"
     threads: STUDY.compute.threads
     resources:
-        gpu=STUDY.compute.gpus,
-        mem_mb=STUDY.compute.mem_mb,
-        runtime=STUDY.compute.runtime,
+        **training(),
     params:
         spec=lambda w: spec("sft.py", "training", **training_spec(w.model)),
     message:
         "Fine-tuning {wildcards.model} on solutions"
     shell:
-        "$LAUNCH $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
+        "{resources.launch} $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
         " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 
 
@@ -100,15 +96,13 @@ rule rl:
         "../../envs/training.yaml"
     threads: STUDY.compute.threads
     resources:
-        gpu=STUDY.compute.gpus,
-        mem_mb=STUDY.compute.mem_mb,
-        runtime=STUDY.compute.runtime,
+        **training(),
     params:
         spec=lambda w: spec("rl.py", "training", **training_spec(w.model)),
     message:
         "Training {wildcards.model} with verifiable rewards"
     shell:
-        "$LAUNCH $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
+        "{resources.launch} $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
         " --heldout {input.heldout:q}"
         " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
 

@@ -16,9 +16,7 @@ rule rollouts:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
     resources:
-        gpu=STUDY.compute.gpus,
-        mem_mb=STUDY.compute.mem_mb,
-        runtime=STUDY.compute.runtime,
+        **holding(lambda w: [size_of(STUDY, w.model)]),
     params:
         shard=shard,
         spec=lambda w: spec("rollouts.py", "inference", **sampling_spec()),

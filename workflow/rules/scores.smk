@@ -16,9 +16,7 @@ rule scores:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
     resources:
-        gpu=STUDY.compute.gpus,
-        mem_mb=STUDY.compute.mem_mb,
-        runtime=STUDY.compute.runtime,
+        **holding(pair_sizes),
     params:
         shard=shard,
         spec=lambda w: spec("score.py", "inference", trajectory=w.trajectory, **scoring_spec(w)),
@@ -46,9 +44,7 @@ rule checkpoint_scores:
         "../../envs/inference.yaml"
     threads: STUDY.compute.threads
     resources:
-        gpu=STUDY.compute.gpus,
-        mem_mb=STUDY.compute.mem_mb,
-        runtime=STUDY.compute.runtime,
+        **holding(pair_sizes),
     params:
         shard=shard,
         spec=lambda w: spec(

@@ -13,11 +13,14 @@ for table in SCORE_TABLES:
             f"{RESULTS}/logs/tables/{table}.log",
         benchmark:
             f"{RESULTS}/benchmarks/tables/{table}.tsv"
+        group:
+            "tables"
         conda:
             "../../envs/analysis.yaml"
         resources:
             mem_mb=4000,
-            runtime=30,
+            tables=1,
+            runtime=10,
         params:
             table=table,
             spec=spec(f"tables/{table}.py", "analysis", analysis=section(STUDY.analysis)),
@@ -38,11 +41,14 @@ rule table_position_profile:
         f"{RESULTS}/logs/tables/position_profile.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/position_profile.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=30,
+        tables=1,
+        runtime=10,
     params:
         spec=spec(
             "tables/position_profile.py",
@@ -67,11 +73,14 @@ rule table_token_identity:
         f"{RESULTS}/logs/tables/token_identity.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/token_identity.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=30,
+        tables=1,
+        runtime=10,
     params:
         spec=spec("tables/token_identity.py", "analysis", analysis=section(STUDY.analysis)),
     message:
@@ -90,11 +99,14 @@ rule table_truncation:
         f"{RESULTS}/logs/tables/truncation.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/truncation.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=30,
+        tables=1,
+        runtime=10,
     params:
         spec=spec(
             "tables/truncation.py",
@@ -118,11 +130,14 @@ rule table_evolution:
         f"{RESULTS}/logs/tables/evolution.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/evolution.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=30,
+        tables=1,
+        runtime=10,
     params:
         spec=spec("tables/evolution.py", "analysis", analysis=section(STUDY.analysis)),
     message:
@@ -145,11 +160,14 @@ for table in SWEEP_TABLES:
             f"{RESULTS}/logs/tables/{table}.log",
         benchmark:
             f"{RESULTS}/benchmarks/tables/{table}.tsv"
+        group:
+            "tables"
         conda:
             "../../envs/analysis.yaml"
         resources:
             mem_mb=4000,
-            runtime=30,
+            tables=1,
+            runtime=10,
         params:
             table=table,
             spec=spec(f"tables/{table}.py", "analysis", analysis=section(STUDY.analysis)),
@@ -169,11 +187,14 @@ rule table_training:
         f"{RESULTS}/logs/tables/training.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/training.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=30,
+        tables=1,
+        runtime=10,
     params:
         spec=spec("tables/training.py", "analysis", analysis=section(STUDY.analysis), **training_groups()),
     message:
@@ -224,11 +245,14 @@ rule table_claims:
         f"{RESULTS}/logs/tables/claims.log",
     benchmark:
         f"{RESULTS}/benchmarks/tables/claims.tsv"
+    group:
+        "tables"
     conda:
         "../../envs/analysis.yaml"
     resources:
         mem_mb=4000,
-        runtime=30,
+        tables=1,
+        runtime=10,
     params:
         spec=spec(
             "tables/claims.py",

@@ -36,7 +36,7 @@ class Job:
     def script(self) -> str | None:
         """The script it runs, from the project's root; none for a rule that only checks its inputs."""
         scripts = [word for word in self.words if word.startswith("$SCRIPTS/")]
-        return scripts[0].replace("$SCRIPTS", "workflow/scripts") if scripts else None
+        return scripts[-1].replace("$SCRIPTS", "workflow/scripts") if scripts else None  # after a launcher, if any
 
     @cached_property
     def arguments(self) -> dict[str, list[str]]:

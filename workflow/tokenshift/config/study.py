@@ -324,6 +324,11 @@ class Model(Section):
     pretrain: Pretrain | None = Field(None, description="Train from scratch.")
     sft: Sft | None = Field(None, description="Fine-tune on a corpus.")
     rl: Rl | None = Field(None, description="Train with verifiable rewards.")
+    billions: float | None = Field(
+        None,
+        gt=0,
+        description="Parameters in billions: memory and GPUs are requested to fit; null: as `compute` says.",
+    )
     seeds: list[Seed] = Field(
         [0],
         min_length=1,
@@ -575,7 +580,15 @@ class Compute(Section):
     shards: Positive = Field(
         1, description="Jobs over which each stage's problems are spread; changes results by no more than rounding."
     )
-    gpus: int = Field(0, ge=0, description="GPUs requested for each model job.")
+    gpus: int = Field(
+        0,
+        ge=0,
+        description="GPUs requested for each model job, on each node; more where `billions` needs them.",
+    )
+    gpu_memory_gb: Positive = Field(80, description="Memory of one GPU, for models with `billions`.")
+    nodes: Positive = Field(
+        1, description="Nodes of each training job, under SLURM; each runs `gpus` processes, or one on the CPU."
+    )
     mem_mb: Positive = Field(4000, description="Memory requested for each model job, in MB.")
     runtime: Positive = Field(60, description="Time requested for each model job, in minutes.")
 
@@ -585,6 +598,8 @@ class Compute(Section):
             raise ValueError(f"placement '{self.placement}' needs device cuda")
         if self.placement == "apart" and self.gpus < 2:
             raise ValueError(f"placement 'apart' needs gpus of at least 2, not {self.gpus}")
+        if self.device == "cpu" and self.gpus:
+            raise ValueError(f"gpus is {self.gpus}, but device is cpu: no job would use them")
         return self
 
 

@@ -4,20 +4,23 @@ Its folder, which is no output of any rule, is named after all that the run depe
 
     FOLDER/KEY/spec.json    that very thing
                state.json   the last saved step, and where in the data it stands; written last, so never half
+               lock         held by the process that trains here: the leftover of a lost job may still do so
                step-N/      DeepSpeed's state after that step, and each process's random number generators
                failed-step-N/  of a step whose loss was not finite, what it started from
                model/       what the finished run publishes: metrics.jsonl, checkpoints/
                times.jsonl, tensorboard/    what differs between two equal runs; these stay when the run is over
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import random
 import shutil
 import signal
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import numpy as np
 import torch
@@ -33,6 +36,7 @@ from tokenshift.training.world import World
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
+LOCK_SECONDS = 60  # that a run waits for an earlier one in its folder, which may have been told to stop and saves
 LASTING = ("spec.json", "times.jsonl", "tensorboard")
 
 Position = dict[str, int]  # how far a run has come: the step, and whatever else finds its place in the data
@@ -66,6 +70,9 @@ class Run:
         self._spec = json.loads(json.dumps(spec | {"processes": self.world.size}))
         self.root = Path(folder) / spec_key(self._spec)
         self.model_folder = self.root / "model"
+        if self.world.first:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.root / "lock")
         self._check_spec()
         self._signal: int | None = None
         self._saved: int | None = None
@@ -209,6 +216,24 @@ def checkpoint_folder(folder: Path, step: int) -> Path:
 def checkpoint_due(step: int, steps: int, every: int | None) -> bool:
     """Whether `step` is a multiple of `every` or the last of `steps`; never when `every` is None."""
     return every is not None and (step % every == 0 or step == steps)
+
+
+def _locked(path: Path) -> TextIO:
+    """The file at `path`, locked until this process ends; raises StudyError while another process holds it."""
+    file = open(path, "w")  # noqa: SIM115 (closing it would unlock it)
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            if time.monotonic() > until:
+                raise StudyError(
+                    f"another process trains in {path.parent}, perhaps for a job on a node that SLURM has lost: end "
+                    "it and start again"
+                ) from None
+            time.sleep(1)
+        else:
+            return file
 
 
 def _generators() -> dict[str, Any]:

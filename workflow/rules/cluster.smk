@@ -1,0 +1,33 @@
+"""What is checked when a run starts: before the first job, in the main process only."""
+
+from tokenshift import cluster
+
+ASKED = {*cluster.FLAGS, "gpu", "gpu_model"}
+
+
+def requests():
+    """What the jobs of this run ask of SLURM."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    return [{**{name: job.resources.get(name) for name in ASKED}, "threads": job.threads} for job in jobs]
+
+
+def check_start():
+    """Refuse a run that SLURM would refuse, or that would write what jobs of an earlier run still write."""
+    submitting = workflow.executor_plugin.name == "slurm"
+    try:
+        if submitting:
+            cluster.require_slurm()
+        elif STUDY.compute.nodes > 1:
+            raise StudyError(
+                f"compute.nodes is {STUDY.compute.nodes}: only SLURM starts training on several nodes; start with "
+                "`snakemake --profile slurm`, or set compute.nodes to 1"
+            )
+        cluster.refuse_live_jobs(Path.cwd())
+        if submitting:
+            cluster.refuse_impossible(requests())
+    except StudyError as error:
+        raise WorkflowError(str(error)) from None
+
+
+onstart:
+    check_start()
