@@ -35,14 +35,18 @@ class Job:
     @cached_property
     def script(self) -> str | None:
         """The script it runs, from the project's root; none for a rule that only checks its inputs."""
-        scripts = [word for word in self.words if word.startswith("$SCRIPTS/")]
-        return scripts[-1].replace("$SCRIPTS", "workflow/scripts") if scripts else None  # after a launcher, if any
+        place = self._place
+        return None if place is None else self.words[place].replace("$SCRIPTS", "workflow/scripts")
 
     @cached_property
     def arguments(self) -> dict[str, list[str]]:
         """Values of each option of the script, without those of what launches it."""
-        scripts = [number for number, word in enumerate(self.words) if word.startswith("$SCRIPTS/")]
-        return options(self.words[scripts[0] + 1 :]) if scripts else {}
+        return {} if self._place is None else options(self.words[self._place + 1 :])
+
+    @property
+    def _place(self) -> int | None:
+        """Which of the words is the script; what comes before it, perhaps a script too, launches it."""
+        return max((number for number, word in enumerate(self.words) if word.startswith("$SCRIPTS/")), default=None)
 
     @property
     def spec(self) -> dict[str, Any]:
