@@ -28,7 +28,8 @@ def test_inputs_that_the_script_does_not_read_are_told_from_those_it_reads():
 
 
 def test_options_of_a_launcher_are_not_those_of_the_script():
-    launched = replace(JOB, command=f"srun -N2 --ntasks-per-node=1 python $SCRIPTS/launch.py {JOB.command.removeprefix('python ')}")
+    launcher = "srun -N2 --ntasks-per-node=1 python $SCRIPTS/launch.py"
+    launched = replace(JOB, command=f"{launcher} {JOB.command.removeprefix('python ')}")
     assert launched.arguments == JOB.arguments
     assert launched.script == JOB.script
 
