@@ -68,6 +68,20 @@ def test_an_update_depends_on_no_layout(tmp_path, alone, size, layout):
         assert row == pytest.approx(other, rel=1e-4, abs=1e-7)
 
 
+def test_in_bfloat16_two_processes_take_the_steps_of_one_but_for_rounding(tmp_path):
+    (one, two, split), metrics = zip(
+        updates(tmp_path, 1, precision="bfloat16"),
+        updates(tmp_path, 2, precision="bfloat16"),
+        updates(tmp_path, 2, precision="bfloat16", zero_stage=2),
+        strict=True,
+    )
+    for changes in (two, split):
+        assert (changes - one).norm() < 0.1 * one.norm()
+    for row, other, third in zip(*metrics, strict=True):
+        assert other == pytest.approx(row, rel=0.05, abs=1e-3)
+        assert third == pytest.approx(row, rel=0.05, abs=1e-3)
+
+
 def train_wide(folder: str, weights_file: str, rl: dict) -> None:
     model = tiny_model(len(TOKENIZER), **WIDE)
     model.load_state_dict(torch.load(weights_file))

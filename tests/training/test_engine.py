@@ -54,6 +54,15 @@ def test_steps_are_those_of_plain_torch_whatever_the_stage_and_micro_batch(zero_
             torch.testing.assert_close(parameter, expected[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_in_bfloat16_every_stage_takes_the_steps_of_plain_torch_but_for_rounding(zero_stage):
+    _, losses, norms = plain_torch_steps(3)
+    engine = start(tiny_model(), zero_stage=zero_stage, precision="bfloat16")
+    taken = [step(engine, 4) for _ in range(3)]
+    assert [loss for loss, _ in taken] == pytest.approx(losses, rel=0.01)
+    assert [norm for _, norm in taken] == pytest.approx(norms, rel=0.03)
+
+
 @pytest.mark.parametrize(
     ("zero_stage", "precision"),
     [*((stage, "float32") for stage in range(4)), *((stage, "bfloat16") for stage in (0, 2))],

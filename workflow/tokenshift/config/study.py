@@ -236,7 +236,9 @@ class HeldOut(Section):
     """Evaluation during training; for its curve alone, all analyses sample anew."""
 
     problems: Name = Field(description="Problem set to evaluate on.")
-    every: Positive = Field(description="Rollout batches between evaluations; the last one is evaluated too.")
+    every: Positive = Field(
+        description="Rollout batches between evaluations; the initial policy and the last are evaluated too."
+    )
     samples: Positive = Field(4, description="Responses per problem.")
     temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
     top_p: float = Field(0.7, gt=0, le=1, description="Nucleus.")

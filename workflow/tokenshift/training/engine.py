@@ -74,6 +74,7 @@ def initialise(
     )
     trained = TokenModel(model, chunked_head=settings["zero_stage"] < 3)
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    half = settings["precision"] == "bfloat16"
     engine, *_ = deepspeed.initialize(
         model=trained,
         optimizer=optimiser,
@@ -83,9 +84,11 @@ def initialise(
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
             "gradient_clipping": settings["gradient_clip"],
-            "bf16": {"enabled": settings["precision"] == "bfloat16"},
+            "bf16": {"enabled": half},
             "zero_optimization": {
-                "stage": settings["zero_stage"],
+                # DeepSpeed's optimiser for stage 0 in bfloat16 begins with a step of zero gradients, which decays the
+                # weights and throws Adam's bias correction off by one; stage 1 has the same result without it.
+                "stage": max(1, settings["zero_stage"]) if half else settings["zero_stage"],
                 # Allocated in full at every step: no larger than there is to send.
                 "reduce_bucket_size": min(LARGEST_BUCKET, parameters),
                 "allgather_bucket_size": min(LARGEST_BUCKET, parameters),
@@ -143,7 +146,7 @@ def optimiser_step(
 
 def _plain_gradient_norm(engine: "DeepSpeedEngine") -> Tensor | None:
     """Norm of the gradients where DeepSpeed leaves them on the parameters and reports none: stage 0 in float32."""
-    if engine.zero_optimization_stage() > 0 or engine.bfloat16_enabled():
+    if engine.zero_optimization_stage() > 0:
         return None
     return torch.nn.utils.get_total_norm([p.grad for p in engine.module.parameters() if p.grad is not None])
 
