@@ -1,10 +1,33 @@
+import importlib
+from pathlib import Path
+
+import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
+from tables.examples import analysis
+from tiny_models import VOCABULARY, mixed, tiny_policy
+from tokenshift.artifacts import gather_parquet, write_csv, write_parquet_parts
+from tokenshift.comparison import Settings
 from tokenshift.errors import StudyError
+from tokenshift.schemas import SCORES
+from tokenshift.scoring import Work, score
 from tokenshift.shards import shard
+
+SPEC = {
+    "pair": "pair",
+    "set": "heldout",
+    "trajectory": "tuned",
+    "truncation": {"temperature": 1.0, "top_p": 0.7},
+    "ablation": [],
+    "top_k": 10,
+    "list_minimum": 0.02,
+}
+TABLES = ("sparsity", "entropy_by_js", "js_entropy", "top_k_overlap", "rank_reordering", "low_probability")
 
 
 def rollouts(samples: list[int]) -> pl.DataFrame:
@@ -26,3 +49,36 @@ def test_shards_in_order_are_the_whole_and_keep_problems_together(samples, data)
 def test_more_shards_than_problems_are_refused():
     with pytest.raises(StudyError, match="4 shards of a set of 3 problems"):
         shard(rollouts([2, 2, 2]), 0, 4)
+
+
+def tables_of_shards(folder: Path, count: int) -> dict[str, pl.DataFrame]:
+    """Tables of the scores of one pair along random responses to 16 problems, in float32, scored in `count` shards."""
+    base = tiny_policy(0, torch.float32)
+    pair = (base, mixed(base, tiny_policy(1, torch.float32), 0.3))
+    random = np.random.default_rng(0)
+
+    def tokens(least: int, most: int) -> list[int]:
+        return random.integers(2, VOCABULARY, random.integers(least, most)).tolist()
+
+    rows = [{"problem_id": f"p{i // 4}", "sample": i % 4, "prompt_token_ids": tokens(2, 7)} for i in range(64)]
+    responses = pl.DataFrame([row | {"response_token_ids": tokens(1, 40)} for row in rows])
+    parts = [folder / f"parts/{count}/{number}.parquet" for number in range(count)]
+    for number, part in enumerate(parts):
+        scored = score(*pair, shard(responses, number, count), Settings.of(SPEC), Work(500, 64))
+        write_parquet_parts(part, scored, SCORES, SPEC, ())
+    gathered, made = folder / f"{count}/pair/heldout/tuned.parquet", {}
+    gather_parquet(gathered, parts)
+    for name in TABLES:
+        write_csv(
+            folder / "table.csv", importlib.import_module(f"tokenshift.tables.{name}").table([gathered], analysis())
+        )
+        made[name] = pl.read_csv(folder / "table.csv")
+    return made
+
+
+@pytest.mark.parametrize("count", [3, 8])
+def test_shards_give_the_tables_of_the_whole(tmp_path, count):
+    whole, sharded = tables_of_shards(tmp_path, 1), tables_of_shards(tmp_path, count)
+    for name in TABLES:
+        # Sums over batches of other shapes round differently in float32: 1e-6 of a mean; every count is the same.
+        assert_frame_equal(sharded[name], whole[name], rel_tol=1e-5, abs_tol=1e-8)

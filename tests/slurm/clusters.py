@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,8 +125,12 @@ def kill_group(process: subprocess.Popen) -> None:
 
 
 def kill(pid: int) -> None:
+    """kill -9, and wait until the process is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + 5
+    while command_of(pid) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def command_of(pid: int) -> str:

@@ -135,26 +135,33 @@ class Drill:
     # Recovery, as the README describes it.
 
     def recover(self) -> None:
-        """Start again after the main process has ended or died: jobs that live on ended or awaited, then unlocked."""
+        """Start again after the main process has ended or died; first unlock, and end or await jobs that live on."""
         while self.main.poll() is not None and self.main.returncode != 0:
             self.restarts += 1
-            refused = self.project.run("--unlock")
-            if refused.returncode != 0:
-                raise DrillError(f"--unlock failed:\n{refused.stdout[-2000:]}")
-            if live := jobs(self.project.root):
-                self._refused_while(live)
+            unlocked = self.project.run("--unlock")
+            if unlocked.returncode != 0:
+                raise DrillError(f"--unlock failed:\n{unlocked.stdout[-2000:]}")
+            live = jobs(self.project.root)
+            self.start()
+            if live and self._refused(live[0].name):
                 if self.rng.random() < 0.5:
                     slurm("scancel", f"--name={live[0].name}")
                 self._await(lambda: not jobs(self.project.root), "the jobs of the first run")
-            self.start()
+                self.start()
             time.sleep(5)
 
-    def _refused_while(self, live: list[Job]) -> None:
-        started = self.project.run()
-        if started.returncode == 0 or f"--name={live[0].name}" not in started.stdout:
-            if not jobs(self.project.root):
-                return
-            raise DrillError(f"a start over live jobs was not refused:\n{started.stdout[-2000:]}")
+    def _refused(self, name: str) -> bool:
+        """Whether the start was refused because jobs called `name` live; not so where they have ended by then."""
+
+        def decided() -> bool:
+            return self.main.poll() is not None or any(job.name != name for job in jobs(self.project.root))
+
+        self._await(decided, "a start")
+        if self.main.poll() is None:
+            return False
+        if f"scancel --name={name}" not in self.project.log.read_text():
+            raise DrillError(f"a start over live jobs was not refused; see {self.project.log}")
+        return True
 
     def _await(self, condition: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + PATIENCE

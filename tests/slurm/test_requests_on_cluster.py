@@ -55,10 +55,10 @@ def test_each_job_sees_the_gpus_it_asked_for_and_no_others(cluster, project):
 
 
 def test_training_on_two_nodes_has_a_process_for_each_gpu(cluster, project):
-    prepare(project, study(gpus=4, nodes=2))
+    prepare(project, study(gpus=2, nodes=2))
     result = project.run("results/tiny/models/base/manifest.json")
     assert result.returncode == 0, result.stdout[-5000:]
-    processes = [seen(project, f"models/base/{rank}.json") for rank in range(8)]
-    assert [process["SLURMD_NODENAME"] for process in processes] == ["n1"] * 4 + ["n2"] * 4
-    assert [process["rank"] for process in processes] == [[str(i), str(i % 4), "8"] for i in range(8)]
-    assert {process["CUDA_VISIBLE_DEVICES"] for process in processes} == {"0,1,2,3"}
+    processes = [seen(project, f"models/base/{rank}.json") for rank in range(4)]
+    assert [process["SLURMD_NODENAME"] for process in processes] == ["n1"] * 2 + ["n2"] * 2
+    assert [process["rank"] for process in processes] == [[str(i), str(i % 2), "4"] for i in range(4)]
+    assert {process["CUDA_VISIBLE_DEVICES"] for process in processes} == {"0,1"}

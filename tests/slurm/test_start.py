@@ -52,7 +52,7 @@ def test_jobs_of_other_folders_and_of_other_names_are_no_obstacle(cluster, tmp_p
 @pytest.mark.parametrize(
     ("variables", "compute", "message"),
     [
-        ({"SBATCH_PARTITION": "cpu"}, {"device": "cuda", "gpus": 1}, "no node of cpu has as many"),
+        ({"SBATCH_PARTITION": "cpu"}, {"device": "cuda", "gpus": 1}, "The nodes of cpu do not have the GPUs"),
         ({"SBATCH_PARTITION": "project"}, {}, "export SBATCH_ACCOUNT=..."),
         ({"SBATCH_PARTITION": "nowhere"}, {}, "Name an existing partition"),
         ({}, {"device": "cuda", "gpus": 5}, "(--mem=4000 --time=60 --cpus-per-task=2 --gpus=5)"),

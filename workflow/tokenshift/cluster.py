@@ -102,12 +102,12 @@ def _remedy(said: str, command: tuple[str, ...]) -> str:
         )
     if "partition" in said and "configuration" not in said:
         return "Name an existing partition: export SBATCH_PARTITION=... (`sinfo` lists them)"
-    if "gpus" in asked or "gres" in asked:
+    if ("gpus" in asked or "gres" in asked) and "processors" not in said:
         known = _run("sinfo", "--noheader", "--format=%P %G").stdout.split("\n")
         there = "; ".join(line.strip() for line in known if line.strip())
         return (
-            f"compute.gpus in the study file asks for GPUs, and no node of {partition} has as many: export "
-            f"SBATCH_PARTITION=... or lower compute.gpus. Partitions and their GPUs: {there}"
+            f"The nodes of {partition} do not have the GPUs that compute.gpus in the study file asks for: "
+            f"export SBATCH_PARTITION=... or GPU_PARTITION=..., or lower compute.gpus. Partitions and GPUs: {there}"
         )
     return (
         f"No node of {partition} has what is asked for: lower compute.threads, mem_mb or runtime in the study file, or "

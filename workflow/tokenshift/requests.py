@@ -71,7 +71,9 @@ def launcher(compute: "Compute", gpus: int, threads: int) -> str:
     """
     if compute.nodes == 1:
         return f"deepspeed --num_gpus {gpus}" if gpus > 1 else "python"
-    step = f"srun --nodes={compute.nodes} --ntasks-per-node={max(1, gpus)} --cpus-per-task={threads}"
+    processes = max(1, gpus)
+    step = f"srun --nodes={compute.nodes} --ntasks={compute.nodes * processes} --ntasks-per-node={processes}"
+    step += f" --cpus-per-task={threads}"
     step += f" --gres=gpu:{gpus}" if gpus else ""
     # A process that ends badly ends the others, which would wait for it.
     return f"{step} --kill-on-bad-exit=1 python $SCRIPTS/launch.py"
