@@ -11,7 +11,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import rocrate
 from requests.adapters import HTTPAdapter
+from requests_cache import CachedSession
+from rocrate_validator import services
+from rocrate_validator.models import Severity
 from urllib3 import HTTPResponse
 
 from checkouts import Checkout
@@ -174,7 +178,6 @@ def test_a_figure_made_from_scratch_is_equal_to_the_byte(finished):
 @pytest.fixture(scope="module")
 def crate(finished, tmp_path_factory) -> Path:
     """The crate of the study, unpacked."""
-    pytest.importorskip("rocrate", reason="rocrate is not installed")
     folder = tmp_path_factory.mktemp("crate")
     result = script(finished, "crate", "--largest-mb", "50", "--output", str(folder / "crate.zip"))
     assert result.returncode == 0, result.stderr[-3000:]
@@ -197,8 +200,6 @@ class LocalContext(HTTPAdapter):
     """Answers with the context of RO-Crate 1.1: rocrate's, which is of 1.3, under the older names of Bioschemas."""
 
     def send(self, request, **_):
-        import rocrate
-
         text = (Path(rocrate.__file__).parent / "data/ro-crate.jsonld").read_bytes()
         body = io.BytesIO(text.replace(b"bioschemas.org/terms/", b"bioschemas.org/"))
         headers = {"Content-Type": "application/ld+json"}
@@ -207,10 +208,6 @@ class LocalContext(HTTPAdapter):
 
 @pytest.mark.parametrize("profile", ["workflow-run-crate", "provenance-run-crate"])
 def test_the_crate_is_valid_under_its_profiles(crate, tmp_path, profile):
-    services = pytest.importorskip("rocrate_validator.services", reason="roc-validator is not installed")
-    from requests_cache import CachedSession
-    from rocrate_validator.models import Severity
-
     with CachedSession(tmp_path / "cache", backend="sqlite", expire_after=-1) as session:
         session.mount("https://w3id.org/", LocalContext())
         for headers in ({}, {"Accept": "application/ld+json"}):
