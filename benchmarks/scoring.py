@@ -29,7 +29,7 @@ from transformers import LlamaConfig, PretrainedConfig, PreTrainedModel, Qwen2Co
 
 from tokenshift.artifacts import write_parquet_parts
 from tokenshift.comparison import Settings
-from tokenshift.config.study import Scoring
+from tokenshift.config.measurements import Scoring
 from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer
 from tokenshift.schemas import SCORES

@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from synthetic_scores import PROBLEMS, SAMPLES, write_checkpoint_scores, write_rollouts, write_scores, write_vocabulary
 
-from tokenshift.config.study import Analysis
+from tokenshift.config.analysis import Analysis
 
 ROOT = Path(__file__).parents[1]
 PAIRS = {"dapo": 0.15, "simplerl": 0.02, "sft": 0.4}  # share of positions that shift

@@ -29,7 +29,7 @@ import polars as pl
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, Qwen2Config
 
-from tokenshift.config.study import Architecture, Rl
+from tokenshift.config.models import Architecture, Rl
 from tokenshift.generation import Policy
 from tokenshift.pretraining import build_model, character_tokenizer
 from tokenshift.rl.loop import train

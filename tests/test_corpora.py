@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tokenshift.artifacts import write_parquet
-from tokenshift.config.study import Corpus, WorkedSolutions
+from tokenshift.config.problems import Corpus, WorkedSolutions
 from tokenshift.corpora import worked_solutions, written_solutions
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CORPUS, PROBLEMS

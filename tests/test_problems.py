@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from reasoning_gym import create_dataset
 
-from tokenshift.config.study import ProblemSet
+from tokenshift.config.problems import ProblemSet
 from tokenshift.errors import StudyError
 from tokenshift.problems import build_problems
 from tokenshift.schemas import PROBLEMS

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenshift.config.study import Compute
+from tokenshift.config.compute import Compute
 from tokenshift.errors import StudyError
 from tokenshift.requests import gpus_to_hold, inference_gpus, launcher, memory_mb, training_gpus
 

@@ -9,7 +9,7 @@ import torch
 from transformers import Qwen2ForCausalLM
 
 from tiny_training import EOS, OPTIMISATION, start, tiny_model
-from tokenshift.config.study import Rl
+from tokenshift.config.models import Rl
 from tokenshift.generation import Policy
 from tokenshift.pretraining import character_tokenizer
 from tokenshift.rl.loop import train

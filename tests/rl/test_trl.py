@@ -11,7 +11,7 @@ import torch
 import processes
 from tiny_rl import TOKENIZER
 from tiny_training import tiny_model
-from tokenshift.config.study import Rl
+from tokenshift.config.models import Rl
 from tokenshift.rl.advantages import group_advantages
 from tokenshift.rl.losses import token_weights
 from tokenshift.rl.objective import Sampled, objective

@@ -16,7 +16,8 @@ from checkouts import ROOT
 from clusters import jobs, kill, processes_of_job, slurm
 from tiny_training import file_bytes
 from tokenshift.artifacts import write_parquet
-from tokenshift.config.study import Compute, Pretrain
+from tokenshift.config.compute import Compute
+from tokenshift.config.models import Pretrain
 from tokenshift.requests import launcher
 from tokenshift.schemas import CORPUS
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tokenshift import schemas
 from tokenshift.artifacts import write_parquet
-from tokenshift.config.study import Analysis
+from tokenshift.config.analysis import Analysis
 
 VOCABULARY = 12
 TOP_P = 0.7

@@ -128,7 +128,7 @@ TRIGGERS = {
     ),
     "an environment": ("envs/analysis.yaml", ("python =3.11", "python =3.12"), lambda rules: analysis(rules)),
     "the README": ("README.md", None, lambda _: set()),
-    "the defaults of the study file": ("workflow/tokenshift/config/study.py", None, lambda _: set()),
+    "the defaults of the study file": ("workflow/tokenshift/config/measurements.py", None, lambda _: set()),
 }
 
 

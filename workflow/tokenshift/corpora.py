@@ -25,7 +25,7 @@ _UNIFORMS_PER_TERM = 3
 def worked_solutions(problems: pl.DataFrame, settings: dict[str, Any], seed: int) -> pa.Table:
     """Table (schemas.CORPUS) of solutions of `problems` (schemas.PROBLEMS), which must be sums such as "3 + 4 - 1".
 
-    `settings` are those of config.study.WorkedSolutions; the k-th solution of a problem depends on `seed`, problem_id
+    `settings` are those of config.problems.WorkedSolutions; the k-th solution of a problem depends on `seed`, problem_id
     and k alone. Raises StudyError at the first problem that is no sum of integers.
     """
     solutions = settings["solutions_per_problem"]
@@ -42,7 +42,7 @@ def worked_solutions(problems: pl.DataFrame, settings: dict[str, Any], seed: int
 
 
 def written_solutions(name: str, entry: dict[str, Any]) -> pa.Table:
-    """Table (schemas.CORPUS) of the corpus `name`, read from the source of `entry` (config.study.Corpus, resolved).
+    """Table (schemas.CORPUS) of the corpus `name`, read from the source of `entry` (config.problems.Corpus, resolved).
 
     Raises StudyError at the first row that cannot be used, and when there is none.
     """

@@ -33,7 +33,7 @@ def character_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 def build_model(
     architecture: dict[str, Any], vocabulary_size: int, pad_token_id: int, eos_token_id: int, seed: int
 ) -> Qwen2ForCausalLM:
-    """Qwen2 of `architecture` (tokenshift.config.study.Architecture), embeddings tied, weights drawn from `seed`."""
+    """Qwen2 of `architecture` (tokenshift.config.models.Architecture), embeddings tied, weights drawn from `seed`."""
     config = Qwen2Config(
         **architecture,
         vocab_size=vocabulary_size,

@@ -28,7 +28,7 @@ class _Problem:
 
 
 def build_problems(name: str, entry: dict[str, Any], excluded: Set[str], grader: Grader) -> pa.Table:
-    """Table (schemas.PROBLEMS) of the set `name`, as `entry` (config.study.ProblemSet, resolved) describes it.
+    """Table (schemas.PROBLEMS) of the set `name`, as `entry` (config.problems.ProblemSet, resolved) describes it.
 
     Problems whose text is in `excluded` are left out; repeated texts too, where they are generated or where `entry`
     asks for it. Rows keep the source's order. Raises StudyError at the first row that cannot be used, when no row is

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tokenshift.errors import StudyError
 
 if TYPE_CHECKING:
-    from tokenshift.config.study import Compute, Study
+    from tokenshift.config.compute import Compute
+    from tokenshift.config.study import Study
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Bytes a parameter of mixed-precision Adam (ZeRO, arXiv 1910.02054, section 3.1): weights 2 and gradients 2 in half

@@ -13,7 +13,7 @@ _INTRODUCTION = """\
 One YAML file is one study: its problems, models, pairs and analyses. `config/config.yaml` names it, as a name under
 `config/studies` or as a path. Everything is checked before anything runs, and an unknown key is refused.
 
-This page is generated from `workflow/tokenshift/config/study.py` (`make config`), as is the JSON schema
+This page is generated from `workflow/tokenshift/config` (`make config`), as is the JSON schema
 [study.schema.json](../workflow/schemas/study.schema.json). In the tables, "needed" means that there is no default, and
 NAME stands for a name of your choice.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from tokenshift.rl.losses import clipped_above, clipped_below, clipped_loss, kl_estimate, log_ratio
 from tokenshift.rl.weights import Tokens, advantage_weights
 
-Settings = dict[str, Any]  # the study's resolved `rl` section (tokenshift.config.study.Rl)
+Settings = dict[str, Any]  # the study's resolved `rl` section (tokenshift.config.models.Rl)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ WEIGHTS: dict[str, Callable[..., Tensor]] = {
 
 
 def advantage_weights(tokens: Tokens, weight: dict[str, Any] | None) -> Tensor | None:
-    """Weights (B, T) as `weight` (tokenshift.config.study.Weight, resolved) says; None without one."""
+    """Weights (B, T) as `weight` (tokenshift.config.models.Weight, resolved) says; None without one."""
     if weight is None:
         return None
     ((name, settings),) = ((name, settings) for name, settings in weight.items() if settings is not None)

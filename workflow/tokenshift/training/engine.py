@@ -59,7 +59,7 @@ def initialise(
 ) -> "DeepSpeedEngine":
     """Engine that trains `model`, as a TokenModel, with torch's AdamW, in the world joined before.
 
-    `settings` holds the keys of tokenshift.config.study.Optimisation; `schedule` makes the learning-rate scheduler,
+    `settings` holds the keys of tokenshift.config.models.Optimisation; `schedule` makes the learning-rate scheduler,
     which steps with the optimiser.
     """
     import deepspeed

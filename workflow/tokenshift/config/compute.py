@@ -1,0 +1,43 @@
+"""Device, precision and resources of jobs."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tokenshift.config.section import Positive, Section
+
+
+class Compute(Section):
+    """What the model jobs run on."""
+
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Device of inference and training.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of inference.")
+    placement: Literal["together", "apart", "sharded"] = Field(
+        "together",
+        description="Where a pair's two models lie: both on the device, on two GPUs, or each spread over all GPUs.",
+    )
+    threads: Positive = Field(1, description="CPU threads of each model job.")
+    shards: Positive = Field(
+        1, description="Jobs over which each stage's problems are spread; changes results by no more than rounding."
+    )
+    gpus: int = Field(
+        0,
+        ge=0,
+        description="GPUs requested for each model job, on each node; more where `billions` needs them.",
+    )
+    gpu_memory_gb: Positive = Field(80, description="Memory of one GPU, for models with `billions`.")
+    nodes: Positive = Field(
+        1, description="Nodes of each training job, under SLURM; each runs `gpus` processes, or one on the CPU."
+    )
+    mem_mb: Positive = Field(4000, description="Memory requested for each model job, in MB.")
+    runtime: Positive = Field(60, description="Time requested for each model job, in minutes.")
+
+    @model_validator(mode="after")
+    def _placed(self) -> "Compute":
+        if self.placement != "together" and self.device == "cpu":
+            raise ValueError(f"placement '{self.placement}' needs device cuda")
+        if self.placement == "apart" and self.gpus < 2:
+            raise ValueError(f"placement 'apart' needs gpus of at least 2, not {self.gpus}")
+        if self.device == "cpu" and self.gpus:
+            raise ValueError(f"gpus is {self.gpus}, but device is cpu: no job would use them")
+        return self

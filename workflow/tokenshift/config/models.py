@@ -1,0 +1,223 @@
+"""Models: where they come from, and how they are trained."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from tokenshift.config.recipes import RECIPES
+from tokenshift.config.section import Name, Positive, Section, Seed, exactly_one
+
+
+class Architecture(Section):
+    """Size of a model trained from scratch (Qwen2 architecture)."""
+
+    hidden_size: Positive = Field(96, description="Width of the residual stream.")
+    intermediate_size: Positive = Field(288, description="Width of the feed-forward layers.")
+    num_hidden_layers: Positive = Field(3, description="Number of layers.")
+    num_attention_heads: Positive = Field(4, description="Attention heads.")
+    num_key_value_heads: Positive = Field(2, description="Key and value heads.")
+    max_position_embeddings: Positive = Field(256, description="Longest context, in tokens.")
+
+
+class Optimisation(Section):
+    """The optimiser (AdamW) and how DeepSpeed runs it."""
+
+    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    adam_beta2: float = Field(0.999, gt=0, lt=1, description="AdamW's decay of the squared gradient's average.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
+    zero_stage: Literal[0, 1, 2, 3] = Field(0, description="DeepSpeed ZeRO stage.")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Precision of training.")
+    micro_batch_tokens: Positive = Field(
+        32768, description="Most tokens per forward pass of a process, padding included; changes memory, not results."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass instead of keeping them: less memory."
+    )
+    save_every: Positive = Field(10, description="Steps between saves of the state that a stopped run goes on from.")
+
+
+class SupervisedOptimisation(Optimisation):
+    """Next-token training."""
+
+    save_every: Positive = Field(200, description="Steps between saves of the state that a stopped run goes on from.")
+
+    corpus: Name = Field(description="Corpus to train on.")
+    steps: Positive = Field(description="Optimiser steps.")
+    batch_size: Positive = Field(64, description="Sequences per step.")
+    micro_batch_size: Positive = Field(64, description="Most sequences per forward pass of a process.")
+
+
+class Pretrain(SupervisedOptimisation):
+    """Train a character-level causal LM from scratch, on prompts and solutions, one-cycle learning rate."""
+
+    adam_beta2: float = Field(0.95, gt=0, lt=1, description="AdamW's decay of the squared gradient's average.")
+    architecture: Architecture = Field(Architecture(), description="Size of the model.")
+
+
+class Sft(SupervisedOptimisation):
+    """Supervised fine-tuning: the loss is on the solutions alone, learning rate falling linearly after a warm-up."""
+
+    checkpoint_every: Positive | None = Field(None, description="Keep a checkpoint every so many steps.")
+
+
+class DivergenceWeight(Section):
+    """w = 1 + strength (sigmoid(alpha KL) - 1/2), detached (paper, analysis 4)."""
+
+    alpha: float = Field(description="Above 0 boosts high-KL tokens, below 0 low-KL tokens.")
+    strength: float = Field(1.0, gt=-2, lt=2, description="Scale s; |s| < 2, so that no advantage changes sign.")
+    direction: Literal["old_new", "new_old"] = Field(
+        "old_new", description="k3 estimate of KL(old | new) or of KL(new | old)."
+    )
+
+
+class SiblingWeight(Section):
+    """w = 1 + c - c pi_old(token): more for tokens that were improbable when drawn."""
+
+    c: float = Field(gt=0, description="Weight of a token of probability 0, less 1; 0.2 for 7B, 0.1 for 8B models.")
+
+
+class TopEntropyWeight(Section):
+    """1 for the tokens of highest entropy in the optimiser batch, 0 for the others (arXiv 2506.01939)."""
+
+    share: float = Field(0.2, gt=0, le=1, description="Share of tokens that are learned from.")
+
+
+class Weight(Section):
+    """A weight of each token's advantage."""
+
+    divergence: DivergenceWeight | None = Field(None, description="By the divergence from the old policy.")
+    sibling: SiblingWeight | None = Field(None, description="By the old policy's probability.")
+    top_entropy: TopEntropyWeight | None = Field(None, description="By the old policy's entropy.")
+
+    @model_validator(mode="after")
+    def _one_weight(self) -> "Weight":
+        exactly_one(self, "divergence", "sibling", "top_entropy")
+        return self
+
+
+class Overlong(Section):
+    """Soft overlong penalty (DAPO): grows linearly over the last `buffer` tokens before the limit."""
+
+    buffer: Positive = Field(description="Tokens before the limit at which the penalty starts.")
+    factor: float = Field(1.0, gt=0, description="Penalty at the limit.")
+
+
+class HeldOut(Section):
+    """Evaluation during training; for its curve alone, all analyses sample anew."""
+
+    problems: Name = Field(description="Problem set to evaluate on.")
+    every: Positive = Field(
+        description="Rollout batches between evaluations; the initial policy and the last are evaluated too."
+    )
+    samples: Positive = Field(4, description="Responses per problem.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
+    top_p: float = Field(0.7, gt=0, le=1, description="Nucleus.")
+
+
+class Rl(Optimisation):
+    """Reinforcement learning with verifiable rewards. A recipe gives the published values; any key overrides it."""
+
+    recipe: Literal["dapo", "grpo", "dr_grpo"] = Field(description="Source of the values not given here.")
+    problems: Name = Field(description="Problem set to train on.")
+    steps: Positive = Field(description="Rollout batches.")
+    prompts_per_step: Positive = Field(description="Prompts in a rollout batch.")
+    responses_per_prompt: int = Field(ge=2, description="Group size n.")
+    mini_batch_prompts: Positive = Field(description="Prompts per optimiser step; must divide prompts_per_step.")
+    epochs: Positive = Field(1, description="Passes over a rollout batch.")
+    micro_batch_size: Positive = Field(64, description="Most responses per forward pass of a process.")
+    generation_batch_size: Positive = Field(256, description="Responses decoded together.")
+    warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear warm-up.")
+    clip_low: float = Field(gt=0, lt=1, description="Ratio is clipped below at 1 - clip_low.")
+    clip_high: float = Field(gt=0, description="Ratio is clipped above at 1 + clip_high.")
+    dual_clip: float | None = Field(description="Bound c of dual clipping for negative advantages; null for none.")
+    aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = Field(
+        description="token_mean: over all tokens of the optimiser batch; sequence_mean: mean of the sequences' means; "
+        "fixed_length: sum over all tokens, divided by responses times max_new_tokens."
+    )
+    scale_advantages: bool = Field(description="Divide advantages by the group's standard deviation of rewards.")
+    kl_coefficient: float = Field(ge=0, description="Weight of the KL loss against the initial policy.")
+    kl_estimator: Literal["k1", "k2", "k3"] = Field(description="Estimator of the KL loss.")
+    entropy_bonus: float = Field(ge=0, description="Weight of the entropy bonus.")
+    dynamic_sampling_draws: Positive | None = Field(
+        description="Draw prompts until all groups of the batch have mixed accuracy, at most so often; null: off."
+    )
+    no_mixed_groups: Literal["skip", "stop"] = Field(
+        "skip", description="What dynamic sampling does where no group at all is mixed: skip the step, or stop the run."
+    )
+    overlong: Overlong | None = Field(description="Soft overlong penalty; null for none.")
+    reward_correct: float = Field(description="Reward of a correct response.")
+    reward_wrong: float = Field(description="Reward of any other response.")
+    temperature: float = Field(1.0, gt=0, description="Temperature of the rollouts.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the rollouts.")
+    max_new_tokens: Positive = Field(description="Longest response.")
+    weight: Weight | None = Field(None, description="Weight of the advantages; null for none.")
+    checkpoint_every: Positive | None = Field(None, description="Keep a checkpoint every so many steps.")
+    evaluation: HeldOut | None = Field(None, description="Evaluation during training; null for none.")
+    report_base_kl: bool = Field(
+        True, description="Report the KL to the initial policy without a KL loss too; holds a copy of that policy."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_recipe(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("recipe") in RECIPES:
+            return RECIPES[given["recipe"]] | given
+        return given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Rl":
+        if self.prompts_per_step % self.mini_batch_prompts:
+            raise ValueError(
+                f"mini_batch_prompts ({self.mini_batch_prompts}) must divide prompts_per_step ({self.prompts_per_step})"
+            )
+        one_step = self.mini_batch_prompts == self.prompts_per_step and self.epochs == 1
+        if one_step and self.weight is not None and self.weight.divergence is not None:
+            raise ValueError(
+                "the divergence weight cannot act: with one optimiser step per rollout batch the policy equals the old "
+                "policy and every weight is 1; make mini_batch_prompts smaller than prompts_per_step, or epochs larger"
+            )
+        if self.overlong is not None and self.overlong.buffer > self.max_new_tokens:
+            raise ValueError("overlong.buffer is larger than max_new_tokens")
+        return self
+
+
+class Pretrained(Section):
+    """An existing model in Hugging Face format."""
+
+    path: str = Field(description="Local folder, or hub id.")
+    revision: str | None = Field(None, description="Commit on the hub; pin it.")
+
+
+class Model(Section):
+    """One model of the study: existing, or made from its `from` by training."""
+
+    from_: Name | None = Field(None, alias="from", description="Model that training starts from (sft, rl).")
+    pretrained: Pretrained | None = Field(None, description="Use an existing model.")
+    pretrain: Pretrain | None = Field(None, description="Train from scratch.")
+    sft: Sft | None = Field(None, description="Fine-tune on a corpus.")
+    rl: Rl | None = Field(None, description="Train with verifiable rewards.")
+    billions: float | None = Field(
+        None,
+        gt=0,
+        description="Parameters in billions: memory and GPUs are requested to fit; null: as `compute` says.",
+    )
+    seeds: list[Seed] = Field(
+        [0],
+        min_length=1,
+        description="Training seeds. With several, the model NAME becomes NAME-s1, NAME-s2 ... after its seeds.",
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Model":
+        origin = exactly_one(self, "pretrained", "pretrain", "sft", "rl")
+        if (origin in ("sft", "rl")) != (self.from_ is not None):
+            raise ValueError(f"`from` is {'missing' if self.from_ is None else 'not used'} with {origin}")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds repeat")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """pretrained, pretrain, sft or rl."""
+        return exactly_one(self, "pretrained", "pretrain", "sft", "rl")
