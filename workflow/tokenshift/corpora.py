@@ -25,8 +25,8 @@ _UNIFORMS_PER_TERM = 3
 def worked_solutions(problems: pl.DataFrame, settings: dict[str, Any], seed: int) -> pa.Table:
     """Table (schemas.CORPUS) of solutions of `problems` (schemas.PROBLEMS), which must be sums such as "3 + 4 - 1".
 
-    `settings` are those of config.problems.WorkedSolutions; the k-th solution of a problem depends on `seed`, problem_id
-    and k alone. Raises StudyError at the first problem that is no sum of integers.
+    `settings` are those of config.problems.WorkedSolutions; the k-th solution of a problem depends on `seed`,
+    problem_id and k alone. Raises StudyError at the first problem that is no sum of integers.
     """
     solutions = settings["solutions_per_problem"]
     rows = []
