@@ -55,7 +55,7 @@ def test_jobs_of_other_folders_and_of_other_names_are_no_obstacle(cluster, tmp_p
         ({"SBATCH_PARTITION": "cpu"}, {"device": "cuda", "gpus": 1}, "The nodes of cpu do not have the GPUs"),
         ({"SBATCH_PARTITION": "project"}, {}, "export SBATCH_ACCOUNT=..."),
         ({"SBATCH_PARTITION": "nowhere"}, {}, "Name an existing partition"),
-        ({}, {"device": "cuda", "gpus": 5}, "(--mem=4000 --time=60 --cpus-per-task=2 --gpus=5)"),
+        ({}, {"device": "cuda", "gpus": 5}, "The nodes of the default partition do not have the GPUs"),
         ({}, {"threads": 64}, "lower compute.threads, mem_mb or runtime"),
     ],
     ids=["partition without GPUs", "missing account", "unknown partition", "too many GPUs", "too many CPUs"],

@@ -179,6 +179,7 @@ def pair_sizes(wildcards):
 def holding(sizes):
     """Resources of a job that runs models of these `sizes`, a function of its wildcards."""
     return {
+        "nodes": 1,  # SLURM would spread the GPUs of a job over nodes
         "gpu": lambda w: inference_gpus(STUDY.compute, sizes(w)),
         "mem_mb": lambda w: memory_mb(STUDY.compute, sizes(w)),
         "runtime": STUDY.compute.runtime,
@@ -199,7 +200,7 @@ def training():
         "launch": lambda w, threads: launcher(compute, gpus(w), threads),
     }
     if compute.nodes == 1:
-        return {**asked, "gpu": gpus}
+        return {**asked, "gpu": gpus, "nodes": 1}
     asked |= {"nodes": compute.nodes, "mpi": "srun", "tasks_per_node": lambda w: max(2, gpus(w))}
     return {**asked, "gres": lambda w: f"gpu:{gpus(w)}"} if compute.device == "cuda" else asked
 
