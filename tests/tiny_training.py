@@ -7,6 +7,7 @@ from torch.optim.lr_scheduler import ConstantLR
 from transformers import Qwen2ForCausalLM
 
 from tokenshift.pretraining import build_model
+from tokenshift.records import SUFFIX
 from tokenshift.training.engine import initialise, join_world
 
 PAD, EOS = 0, 1
@@ -45,4 +46,6 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def file_bytes(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    """Content of every file in `folder` but the records, which say when and where."""
+    files = [file for file in folder.rglob("*") if file.is_file() and not file.name.endswith(SUFFIX)]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
