@@ -13,6 +13,11 @@ from checkouts import Checkout, copy_project
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole studies last: what fails fast is known early."""
+    items.sort(key=lambda item: item.get_closest_marker("study") is not None)
+
+
 @pytest.fixture(autouse=True)
 def _few_threads():
     """One thread per test process: the machine may be small, and results must not depend on it."""
