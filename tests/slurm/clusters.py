@@ -93,16 +93,16 @@ class Project:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
         """Run `snakemake --profile slurm ...` to its end; its output is in `stdout`."""
-        process = subprocess.run(
+        return subprocess.run(
             ["snakemake", "--profile", "slurm", *arguments],
             cwd=self.root,
             env=self.environment(**variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            timeout=1800,
             check=False,
         )
-        return process
 
     def files(self, study: str) -> dict[str, bytes]:
         """Every Parquet, CSV and model file of a study's results, by its path."""

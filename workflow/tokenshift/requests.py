@@ -71,7 +71,8 @@ def launcher(compute: "Compute", gpus: int, threads: int) -> str:
     On several nodes a step of SLURM's starts them, and the script launch.py inside it finds out where the first one is.
     """
     if compute.nodes == 1:
-        return f"deepspeed --num_gpus {gpus}" if gpus > 1 else "python"
+        # The deepspeed launcher would take GPUs 0, 1 ... whatever SLURM gave, and one port for all jobs of a node.
+        return f"torchrun --standalone --nproc-per-node={gpus}" if gpus > 1 else "python"
     processes = max(1, gpus)
     step = f"srun --nodes={compute.nodes} --ntasks={compute.nodes * processes} --ntasks-per-node={processes}"
     step += f" --cpus-per-task={threads}"
