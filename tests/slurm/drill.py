@@ -254,10 +254,12 @@ def drill(folder: Path, moments: int, seed: int, faults: list[str], report: Call
         run.finish()
         report(f"| | run ended | | {len(expected)} files equal | {run.restarts} restarts in all |")
     finally:
-        kill_group(run.main)
-        project.cancel()
-        run._await(lambda: not jobs(project.root), "cancelled jobs")
-        subprocess.run(["umount", "-l", project.root / "results"], check=True)
+        try:
+            kill_group(run.main)
+            project.cancel()
+            run._await(lambda: not jobs(project.root), "cancelled jobs")
+        finally:
+            subprocess.run(["umount", "-l", project.root / "results"], check=True)
 
 
 HEAD = "| Moment | Fault | After | Struck | Then |\n| --- | --- | --- | --- | --- |"
