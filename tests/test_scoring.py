@@ -123,12 +123,20 @@ def test_does_not_depend_on_batches_or_chunks(pair, batch_tokens, chunk_position
     assert_same_scores(scores(*pair, given, batch_tokens, chunk_positions), reference)
 
 
-def test_blocks_of_problems_give_the_same_rows(pair):
+def test_groups_of_problems_give_the_same_rows(pair):
     given = rollouts([5, 1, 9, 7, 3, 8])
     reference = scores(*pair, given, batch_tokens=30, chunk_positions=4)
-    parts = list(score(*pair, given, SETTINGS, Work(30, 4, block_positions=8)))
+    parts = list(score(*pair, given, SETTINGS, Work(8, 4)))
     assert [len(part) for part in parts] == [22, 11]
     assert_same_scores(pl.from_arrow(pa.concat_tables(parts)), reference)
+
+
+def test_shards_are_whole_groups_and_more_than_there_are_stay_empty(pair):
+    given = rollouts([5, 1, 9, 7, 3, 8])
+    whole = pa.concat_tables(score(*pair, given, SETTINGS, Work(8, 4)))
+    parts = [pa.concat_tables(score(*pair, given, SETTINGS, Work(8, 4), (number, 3))) for number in range(3)]
+    assert [len(part) for part in parts] == [22, 11, 0]
+    assert pa.concat_tables(parts).equals(whole)
 
 
 def test_empty_responses_are_no_rows(pair):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from polars.testing import assert_frame_equal
 
 from tables.examples import analysis
 from tiny_models import VOCABULARY, mixed, tiny_policy
@@ -51,7 +50,7 @@ def test_more_shards_than_problems_are_refused():
         shard(rollouts([2, 2, 2]), 0, 4)
 
 
-def tables_of_shards(folder: Path, count: int) -> dict[str, pl.DataFrame]:
+def tables_of_shards(folder: Path, count: int) -> dict[str, bytes]:
     """Tables of the scores of one pair along random responses to 16 problems, in float32, scored in `count` shards."""
     base = tiny_policy(0, torch.float32)
     pair = (base, mixed(base, tiny_policy(1, torch.float32), 0.3))
@@ -64,7 +63,7 @@ def tables_of_shards(folder: Path, count: int) -> dict[str, pl.DataFrame]:
     responses = pl.DataFrame([row | {"response_token_ids": tokens(1, 40)} for row in rows])
     parts = [folder / f"parts/{count}/{number}.parquet" for number in range(count)]
     for number, part in enumerate(parts):
-        scored = score(*pair, shard(responses, number, count), Settings.of(SPEC), Work(500, 64))
+        scored = score(*pair, responses, Settings.of(SPEC), Work(100, 64), (number, count))
         write_parquet_parts(part, scored, SCORES, SPEC, ())
     gathered, made = folder / f"{count}/pair/heldout/tuned.parquet", {}
     gather_parquet(gathered, parts)
@@ -72,13 +71,11 @@ def tables_of_shards(folder: Path, count: int) -> dict[str, pl.DataFrame]:
         write_csv(
             folder / "table.csv", importlib.import_module(f"tokenshift.tables.{name}").table([gathered], analysis())
         )
-        made[name] = pl.read_csv(folder / "table.csv")
+        made[name] = (folder / "table.csv").read_bytes()
     return made
 
 
-@pytest.mark.parametrize("count", [3, 8])
-def test_shards_give_the_tables_of_the_whole(tmp_path, count):
+@pytest.mark.parametrize("count", [3, 8, 40])
+def test_shards_give_the_tables_of_the_whole_to_the_byte(tmp_path, count):
     whole, sharded = tables_of_shards(tmp_path, 1), tables_of_shards(tmp_path, count)
-    for name in TABLES:
-        # Sums over batches of other shapes round differently in float32: 1e-6 of a mean; every count is the same.
-        assert_frame_equal(sharded[name], whole[name], rel_tol=1e-5, abs_tol=1e-8)
+    assert [name for name in TABLES if sharded[name] != whole[name]] == []

@@ -14,7 +14,7 @@ from tokenshift.comparison import Settings
 from tokenshift.policies import load_policy
 from tokenshift.schemas import CHECKPOINT_SCORES, ROLLOUTS
 from tokenshift.scoring import Work, score
-from tokenshift.shards import add_shard_argument, shard
+from tokenshift.shards import add_shard_argument
 
 
 def main() -> None:
@@ -35,14 +35,14 @@ def main() -> None:
     args = parser.parse_args()
     spec = args.spec
     torch.set_num_threads(args.threads)
-    rollouts = shard(read_parquet(args.rollouts, ROLLOUTS), *args.shard)
+    rollouts = read_parquet(args.rollouts, ROLLOUTS)
     base = load_policy(args.base, spec["compute"])
     settings, work = Settings.of(spec), Work.of(spec, base.vocabulary_size)
 
     def tables() -> Iterator[pa.Table]:
         for step in spec["steps"]:
             checkpoint = load_policy(args.tuned / "checkpoints" / f"step-{step:06d}", spec["compute"], place=1)
-            for scores in score(base, checkpoint, rollouts, settings, work, name=f"step {step}"):
+            for scores in score(base, checkpoint, rollouts, settings, work, tuple(args.shard), name=f"step {step}"):
                 stepped = scores.append_column("step", pa.array([step] * len(scores), pa.int32()))
                 yield stepped.select(CHECKPOINT_SCORES.names)
 

@@ -12,7 +12,7 @@ from tokenshift.comparison import Settings
 from tokenshift.policies import load_pair
 from tokenshift.schemas import SCORES
 from tokenshift.scoring import Work, score
-from tokenshift.shards import add_shard_argument, shard
+from tokenshift.shards import add_shard_argument
 from tokenshift.trajectories import read_trajectory
 
 
@@ -34,9 +34,10 @@ def main() -> None:
     args = parser.parse_args()
     spec = args.spec
     torch.set_num_threads(args.threads)
-    responses = shard(read_trajectory(args.responses, spec["trajectory"]), *args.shard)
+    responses = read_trajectory(args.responses, spec["trajectory"])
     base, tuned = load_pair(args.base, args.tuned, spec["compute"])
-    tables = score(base, tuned, responses, Settings.of(spec), Work.of(spec, base.vocabulary_size), name="scores")
+    settings, work = Settings.of(spec), Work.of(spec, base.vocabulary_size)
+    tables = score(base, tuned, responses, settings, work, tuple(args.shard), name="scores")
     write_parquet_parts(args.output, tables, SCORES, spec, ("torch", "transformers"))
 
 

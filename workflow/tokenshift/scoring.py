@@ -2,7 +2,8 @@
 
 Final hidden states are computed once per batch (tokenshift.forward) and kept at response positions only; both output
 heads and all statistics then run over small chunks of positions, so nothing of size (response, vocabulary) ever exists.
-Responses are taken a block of problems at a time, so memory does not grow with their number.
+Responses are taken a group of problems at a time, so memory does not grow with their number. No batch reaches beyond a
+group, and shards are whole groups: over how many jobs the work is spread changes no bit.
 """
 
 import math
@@ -28,13 +29,11 @@ class Work:
     """How the work is cut, which changes results by no more than rounding.
 
     batch_tokens: tokens, padding included, in one forward pass (at least one response). chunk_positions: positions
-    whose logits exist at once. block_positions: about so many positions, of whole problems, are held until they are
-    written (the default: some 40 MB).
+    whose logits exist at once.
     """
 
     batch_tokens: int
     chunk_positions: int
-    block_positions: int = 2**17
 
     @classmethod
     def of(cls, scoring: dict, vocabulary_size: int) -> "Work":
@@ -44,36 +43,49 @@ class Work:
 
 
 def score(
-    base: Policy, tuned: Policy, rollouts: pl.DataFrame, settings: Settings, work: Work, name: str | None = None
+    base: Policy,
+    tuned: Policy,
+    rollouts: pl.DataFrame,
+    settings: Settings,
+    work: Work,
+    shard: tuple[int, int] = (0, 1),
+    name: str | None = None,
 ) -> Iterator[pa.Table]:
     """Score both policies at every response position of `rollouts` (schemas.ROLLOUTS); one row each (schemas.SCORES).
 
-    Yields the rows a block of problems at a time, in the order of `rollouts`, then by position, whatever the batches.
-    With a `name`, reports progress.
+    Yields the rows a group of problems at a time, in the order of `rollouts`, then by position, whatever the batches;
+    those of `shard`, its number (from 0) and how many there are. With a `name`, reports progress.
 
     Raises:
         StudyError: a token lies outside the shared vocabulary, a response is longer than a model's context, or a model
             gives logits that are not finite; the message names model, problem, sample and position.
     """
-    _check_fits((base, tuned), rollouts)
-    total = int(rollouts["response_token_ids"].list.len().sum())
+    mine = _groups(rollouts, work.batch_tokens, *shard)
+    own = pl.concat(mine)
+    _check_fits((base, tuned), own)
+    total = int(own["response_token_ids"].list.len().sum())
     with progress(None, name, "token", total=total) as bar:
-        for block in _blocks_of_problems(rollouts, work.block_positions):
-            yield _score_block(base, tuned, block, settings, work, bar)
+        for group in mine:
+            yield _score_group(base, tuned, group, settings, work, bar)
 
 
-def _blocks_of_problems(rollouts: pl.DataFrame, block_positions: int) -> Iterator[pl.DataFrame]:
-    """Neighbouring problems, whole, that begin in the same stretch of positions; of no rows, one block."""
+def _groups(rollouts: pl.DataFrame, stretch: int, number: int, count: int) -> list[pl.DataFrame]:
+    """Neighbouring problems, whole, that begin in the same `stretch` of positions: groups of one of `count` shards.
+
+    At least one, which may have no rows: there can be fewer groups than shards.
+    """
     positions = rollouts["response_token_ids"].list.len().cast(pl.Int64).cum_sum()
     problem = rollouts["problem_id"].rle_id()
     before = positions.shift(fill_value=0).gather(problem.search_sorted(problem, side="left"))
-    yield from rollouts.with_columns(block=before // block_positions).partition_by(
-        "block", include_key=False, maintain_order=True
-    ) or [rollouts]
+    groups = rollouts.with_columns(group=before // stretch).partition_by(
+        "group", include_key=False, maintain_order=True
+    )
+    mine = [group for place, group in enumerate(groups) if place * count // len(groups) == number]
+    return mine or [rollouts.clear()]
 
 
 @torch.inference_mode()
-def _score_block(
+def _score_group(
     base: Policy, tuned: Policy, rollouts: pl.DataFrame, settings: Settings, work: Work, bar: tqdm
 ) -> pa.Table:
     sequences = Sequences(rollouts["prompt_token_ids"].to_list(), rollouts["response_token_ids"].to_list())

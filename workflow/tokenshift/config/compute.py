@@ -18,7 +18,7 @@ class Compute(Section):
     )
     threads: Positive = Field(1, description="CPU threads of each model job.")
     shards: Positive = Field(
-        1, description="Jobs over which each stage's problems are spread; changes results by no more than rounding."
+        1, description="Jobs over which each stage's problems are spread; scores are the same to the bit."
     )
     gpus: int = Field(
         0,
