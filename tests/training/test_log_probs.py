@@ -15,11 +15,10 @@ def batch() -> Padded:
 
 
 @pytest.mark.parametrize("architecture", ["Llama", "Qwen2", "Gemma2", "Gemma3", "Cohere", "Granite", "GPT2", "OPT"])
-@pytest.mark.parametrize("chunked_head", [True, False])
-def test_each_target_has_its_log_probability_and_entropy_whatever_the_padding(architecture, chunked_head, monkeypatch):
+def test_each_target_has_its_log_probability_and_entropy_whatever_the_padding(architecture, monkeypatch):
     model = tiny_model(architecture, 0).double()
     monkeypatch.setattr(module, "CHUNK_BYTES", 4 * model.config.vocab_size * 4)  # four targets at a time
-    together, entropy_together = TokenModel(model, chunked_head)(batch(), 0.7, with_entropies=True)
+    together, entropy_together = TokenModel(model)(batch(), 0.7, with_entropies=True)
     for row, (sequence, first) in enumerate(zip(SEQUENCES, FIRSTS, strict=True)):
         scaled = model(torch.tensor([sequence])).logits[0, first - 1 : -1] / 0.7
         alone = scaled.log_softmax(-1)[range(len(sequence) - first), sequence[first:]]
@@ -30,8 +29,7 @@ def test_each_target_has_its_log_probability_and_entropy_whatever_the_padding(ar
         assert (together[row][~mask] == 0).all()
 
 
-@pytest.mark.parametrize("chunked_head", [True, False])
-def test_chunks_change_neither_value_nor_gradient(chunked_head, monkeypatch):
+def test_chunks_change_neither_value_nor_gradient(monkeypatch):
     model = tiny_policy(0).model
     expected = torch.log_softmax(model(batch().tokens[:, :-1]).logits, -1)
     expected = expected.gather(-1, batch().tokens[:, 1:, None]).squeeze(-1)
@@ -39,7 +37,7 @@ def test_chunks_change_neither_value_nor_gradient(chunked_head, monkeypatch):
     gradients = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
     monkeypatch.setattr(module, "CHUNK_BYTES", 4 * model.config.vocab_size * 2)
-    TokenModel(model, chunked_head)(batch())[0].square().sum().backward()
+    TokenModel(model)(batch())[0].square().sum().backward()
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 

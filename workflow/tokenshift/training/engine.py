@@ -72,7 +72,7 @@ def initialise(
         betas=(0.9, settings["adam_beta2"]),
         weight_decay=settings["weight_decay"],
     )
-    trained = TokenModel(model, chunked_head=settings["zero_stage"] < 3)
+    trained = TokenModel(model, in_step=settings["zero_stage"] == 3)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     half = settings["precision"] == "bfloat16"
     engine, *_ = deepspeed.initialize(

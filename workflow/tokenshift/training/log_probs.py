@@ -4,9 +4,11 @@ B x T x V logits are what fills the memory first. They are computed for a few ta
 hidden states, and once more in the backward pass instead of being kept.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
@@ -20,14 +22,14 @@ CHUNK_BYTES = 2**28  # of float32 logits at once
 class TokenModel(nn.Module):
     """A causal LM that maps a batch to the log-probabilities, and if asked the entropies, at its targets."""
 
-    def __init__(self, model: PreTrainedModel, chunked_head: bool = True):
-        """`chunked_head` calls the output head once for every chunk of targets, and again in the backward pass.
+    def __init__(self, model: PreTrainedModel, in_step: bool = False):
+        """`in_step`: all processes call the output head equally often, though their batches differ.
 
-        Not under ZeRO stage 3, which gathers the head's weights at every call, on all processes in step.
+        Needed under ZeRO stage 3, which gathers the head's weights at every call, from all processes.
         """
         super().__init__()
         self.model = model
-        self.chunked_head = chunked_head
+        self.in_step = in_step
 
     def forward(
         self, batch: Padded, temperature: float = 1.0, with_entropies: bool = False
@@ -37,17 +39,12 @@ class TokenModel(nn.Module):
         hidden = decoder(input_ids=batch.tokens[:, :-1], use_cache=False).last_hidden_state[:, batch.first - 1 :]
         states, targets = hidden[batch.mask], batch.targets[batch.mask]  # (N, H), (N,)
 
-        def of_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        def of_states(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            logits = self._logits(states)
             logp = log_probs(logits, targets, temperature)
             return (logp, entropies(logits, temperature)) if with_entropies else (logp,)
 
-        def of_states(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-            return of_logits(self._logits(states), targets)
-
-        if self.chunked_head:
-            found = self._by_chunks(of_states, states, targets)
-        else:
-            found = self._by_chunks(of_logits, self._logits(states), targets)
+        found = self._by_chunks(of_states, states, targets)
         spread = [
             torch.zeros_like(batch.mask, dtype=values.dtype).masked_scatter(batch.mask, values) for values in found
         ]
@@ -59,14 +56,23 @@ class TokenModel(nn.Module):
             return head(states)
 
     def _by_chunks(self, function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> list[Tensor]:
-        vocabulary_size = self.model.config.get_text_config().vocab_size
-        rows = max(1, CHUNK_BYTES // (4 * vocabulary_size))
-        chunks = zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+        number = self._chunks(len(tensors[0]))
+        chunks = zip(*(tensor.tensor_split(number) for tensor in tensors), strict=True)
         if torch.is_grad_enabled():
             parts = [checkpoint(function, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
         else:
             parts = [function(*chunk) for chunk in chunks]
         return [torch.cat(values) for values in zip(*parts, strict=True)]
+
+    def _chunks(self, targets: int) -> int:
+        """How many chunks `targets` targets are cut into; in step, as many as any process needs."""
+        vocabulary_size = self.model.config.get_text_config().vocab_size
+        number = max(1, math.ceil(4 * vocabulary_size * targets / CHUNK_BYTES))
+        if self.in_step:
+            agreed = torch.tensor(number, device=self.model.device)
+            dist.all_reduce(agreed, dist.ReduceOp.MAX)
+            number = int(agreed)
+        return number
 
 
 def log_probs(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
