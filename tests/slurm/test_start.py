@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ TARGET = "results/tiny/problems/heldout.parquet"
 
 
 def submit(folder: Path, name: str) -> None:
-    command = ["sbatch", "--job-name", name, "-D", folder, "--output=/dev/null", "--wrap", "sleep 300"]
+    command = ["sbatch", "--job-name", name, "-D", folder, "--mem=50", "--output=/dev/null", "--wrap", "sleep 300"]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -32,11 +33,18 @@ def refused(project, result, message: str) -> None:
 
 def test_a_start_over_live_jobs_is_refused_and_says_how_to_end_them(cluster, project):
     submit(project.root, "tokenshift_earlier")
+    submit(project.root, "tokenshift_still_earlier")
     result = project.run(TARGET)
     assert result.returncode != 0
-    assert "scancel --name=tokenshift_earlier" in result.stdout
     assert not (project.root / TARGET).exists()
-    slurm("scancel", "--name=tokenshift_earlier")
+    commands = [line.split() for line in result.stdout.splitlines() if line.startswith("    scancel ")]
+    assert len(commands) == 2
+    for command in commands:
+        slurm(*command)
+    until = time.monotonic() + 30
+    while jobs(project.root) and time.monotonic() < until:
+        time.sleep(0.2)
+    refuse_live_jobs(project.root)
 
 
 def test_jobs_of_other_folders_and_of_other_names_are_no_obstacle(cluster, tmp_path):
@@ -46,7 +54,8 @@ def test_jobs_of_other_folders_and_of_other_names_are_no_obstacle(cluster, tmp_p
     refuse_live_jobs(tmp_path)
     with pytest.raises(StudyError, match="scancel --name=tokenshift_other"):
         refuse_live_jobs(tmp_path / "other")
-    slurm("scancel", "--name=tokenshift_other,mine")
+    for name in ("tokenshift_other", "mine"):
+        slurm("scancel", f"--name={name}")
 
 
 @pytest.mark.parametrize(

@@ -59,14 +59,15 @@ def refuse_live_jobs(folder: Path) -> None:
     ours = [(job, name) for job, name, where in jobs if name.startswith(JOB_PREFIX + "_") and Path(where) == folder]
     if not ours:
         return
-    names = ",".join(sorted({name for _, name in ours}))
+    names = sorted({name for _, name in ours})
+    ends = "".join(f"    scancel --name={name}\n" for name in names)  # unlike squeue, scancel takes no list of names
     listed_ids = ", ".join(job for job, _ in ours[:10]) + (" ..." if len(ours) > 10 else "")
     raise StudyError(
         f"{len(ours)} job(s) of an earlier run from {folder} are still in SLURM: {listed_ids}. Another run beside them "
         "would write the same files. Either end them:\n"
-        f"    scancel --name={names}\n"
+        f"{ends}"
         "or await them:\n"
-        f"    while squeue --noheader --name={names} | grep -q .; do sleep 10; done\n"
+        f"    while squeue --noheader --name={','.join(names)} | grep -q .; do sleep 10; done\n"
         "and start again. (A run of another study that is to go on beside this one needs its own copy of the project.)"
     )
 
