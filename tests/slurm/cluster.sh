@@ -73,9 +73,11 @@ CONFIGURATION
     echo "NodeName=n[1-2] Name=gpu Type=h200 File=/dev/tty[0-3]" >/etc/slurm/gres.conf
 }
 
-alive() { # the process in the pid file $1 runs the program $2
-    [ -s "$1" ] && [ "$(cat "/proc/$(cat "$1")/comm" 2>/dev/null)" = "$2" ]
-}
+alive() { # the process in the pid file $1 runs the program $2; one that is dead and not yet reaped has no command
+    local program=""
+    [ -s "$1" ] && program=$(tr '\0' '\n' <"/proc/$(cat "$1")/cmdline" | head -n 1) || true
+    [ "${program##*/}" = "$2" ]
+} 2>/dev/null
 
 start_munge() {
     munge -n >/dev/null 2>&1 && return
