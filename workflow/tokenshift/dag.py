@@ -74,7 +74,7 @@ def options(words: list[str]) -> dict[str, list[str]]:
 
 
 def plan(root: Path, study: str, *arguments: str) -> list[Job]:
-    """Jobs that `snakemake ARGUMENTS` would run on `study` in the project at `root`, inputs before what needs them.
+    """Jobs that `snakemake ARGUMENTS` would run on `study` in the project at `root`.
 
     Raises StudyError, with what Snakemake says, when it cannot plan.
     """

@@ -14,8 +14,13 @@ Node = tuple[int, Job, bool]  # depth in the tree, the job, whether it was shown
 
 
 def chain(audit: Audit) -> Iterator[Node]:
-    """The last job, and under each job those that its inputs come from; what was shown before is not followed again."""
+    """The job that no other one waits for, and under each job those that its inputs come from.
+
+    What was shown before is not followed again.
+    """
     makers = audit.makers
+    taken = {path for job in audit.jobs for path in job.inputs}
+    (last,) = (job for job in audit.jobs if taken.isdisjoint(job.outputs))
     shown: set[tuple[str, ...]] = set()
 
     def below(job: Job, depth: int) -> Iterator[Node]:
@@ -26,7 +31,7 @@ def chain(audit: Audit) -> Iterator[Node]:
             for maker in dict.fromkeys(makers[path] for path in job.read if path in makers):
                 yield from below(maker, depth + 1)
 
-    yield from below(audit.jobs[-1], 0)
+    yield from below(last, 0)
 
 
 def tree(audit: Audit) -> str:
