@@ -1,4 +1,7 @@
-"""What the scores, cross-samples and rollouts say, with intervals; one CSV per table."""
+"""What the scores, cross-samples and rollouts say, with intervals; one CSV per table.
+
+At 50 million positions a table takes at most 50 s and 0.8 GB (benchmarks/tables.md): asked for is a multiple of that.
+"""
 
 for table in SCORE_TABLES:
 
@@ -18,7 +21,7 @@ for table in SCORE_TABLES:
         conda:
             "../../envs/analysis.yaml"
         resources:
-            mem_mb=4000,
+            mem_mb=3000,
             tables=1,
             runtime=10,
         params:
@@ -46,7 +49,7 @@ rule table_position_profile:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=3000,
         tables=1,
         runtime=10,
     params:
@@ -78,7 +81,7 @@ rule table_token_identity:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=3000,
         tables=1,
         runtime=10,
     params:
@@ -104,7 +107,7 @@ rule table_truncation:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=3000,
         tables=1,
         runtime=10,
     params:
@@ -135,7 +138,7 @@ rule table_evolution:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=3000,
         tables=1,
         runtime=10,
     params:
@@ -165,7 +168,7 @@ for table in SWEEP_TABLES:
         conda:
             "../../envs/analysis.yaml"
         resources:
-            mem_mb=4000,
+            mem_mb=3000,
             tables=1,
             runtime=10,
         params:
@@ -192,7 +195,7 @@ rule table_training:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=3000,
         tables=1,
         runtime=10,
     params:
@@ -250,7 +253,7 @@ rule table_claims:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=3000,
         tables=1,
         runtime=10,
     params:
