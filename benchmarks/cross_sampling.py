@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+from shapes import QWEN2_7B, SMOLLM2_135M
+from transformers import AutoModelForCausalLM
 
 from tokenshift.cross_sampling import NONE, Cost, CrossSample, Resources, Threshold, cross_sample, named
 from tokenshift.generation import Policy, generate
@@ -31,28 +32,7 @@ from tokenshift.sampling import Sampling, draw
 TEXT = Path(__file__).parents[1] / "LICENSE"
 PARTS = ["passes", "speed", "sweep"]
 SAMPLES = 4  # responses per prompt
-SHAPES = {
-    "135M": LlamaConfig(
-        vocab_size=49152,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        max_position_embeddings=8192,
-        tie_word_embeddings=True,
-    ),
-    "7B": Qwen2Config(
-        vocab_size=152_064,
-        hidden_size=3584,
-        intermediate_size=18_944,
-        num_hidden_layers=28,
-        num_attention_heads=28,
-        num_key_value_heads=4,
-        max_position_embeddings=32_768,
-        tie_word_embeddings=False,
-    ),
-}
+SHAPES = {"135M": SMOLLM2_135M, "7B": QWEN2_7B}
 
 
 @torch.inference_mode()

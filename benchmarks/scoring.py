@@ -24,8 +24,9 @@ from pathlib import Path
 
 import polars as pl
 import torch
+from shapes import SMOLLM2_135M
 from transformers import AutoModelForCausalLM as CausalLM
-from transformers import LlamaConfig, PretrainedConfig, PreTrainedModel, Qwen2Config
+from transformers import PretrainedConfig, PreTrainedModel, Qwen2Config
 
 from tokenshift.artifacts import write_parquet_parts
 from tokenshift.comparison import Settings
@@ -36,16 +37,6 @@ from tokenshift.schemas import SCORES
 from tokenshift.scoring import Work, score
 
 TEXT = Path(__file__).parents[1] / "LICENSE"
-SMOLLM2_135M = LlamaConfig(
-    vocab_size=49152,
-    hidden_size=576,
-    intermediate_size=1536,
-    num_hidden_layers=30,
-    num_attention_heads=9,
-    num_key_value_heads=3,
-    max_position_embeddings=8192,
-    tie_word_embeddings=True,
-)
 LONG = Qwen2Config(
     vocab_size=152_000,
     hidden_size=64,

@@ -27,7 +27,8 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, Qwen2Config
+from shapes import QWEN2_1_5B, SMOLLM2_135M
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tokenshift.config.models import Architecture, Rl
 from tokenshift.generation import Policy
@@ -42,28 +43,7 @@ from tokenshift.verification import Grader, last_boxed
 
 TOKENIZER = character_tokenizer(["0123456789+-= \\boxed{}"])
 PARTS = ("generation", "grading", "log_probs", "gradient", "optimiser", "evaluation")  # of a step
-ARCHITECTURES = {
-    "smollm2-135m": LlamaConfig(
-        vocab_size=49152,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        max_position_embeddings=8192,
-        tie_word_embeddings=True,
-    ),
-    "1.5b": Qwen2Config(
-        vocab_size=151936,
-        hidden_size=1536,
-        intermediate_size=8960,
-        num_hidden_layers=28,
-        num_attention_heads=12,
-        num_key_value_heads=2,
-        max_position_embeddings=32768,
-        tie_word_embeddings=True,
-    ),
-}
+ARCHITECTURES = {"smollm2-135m": SMOLLM2_135M, "1.5b": QWEN2_1_5B}
 
 
 def parse() -> argparse.Namespace:
