@@ -60,9 +60,14 @@ def description(job: Job, audit: Audit) -> dict[str, str]:
     about["code"] = record["code"]
     if record["seeds"]:
         about["seed"] = " ".join(f"{key.removesuffix('seed')}{value}" for key, value in record["seeds"].items())
-    for source in record["sources"]:
-        about["source"] = " ".join(str(value) for key, value in source.items() if value and key != "resolved")
+    if record["sources"]:
+        about["source"] = "; ".join(map(_source, record["sources"]))
     return about | {"commit": commit(record), "device": device(record), "ended": record["ended"]}
+
+
+def _source(source: dict[str, Any]) -> str:
+    """What a job took from outside the study, in a few words."""
+    return " ".join(str(value) for key, value in source.items() if value and key != "resolved")
 
 
 def commit(record: dict[str, Any]) -> str:
