@@ -14,13 +14,12 @@ Node = tuple[int, Job, bool]  # depth in the tree, the job, whether it was shown
 
 
 def chain(audit: Audit) -> Iterator[Node]:
-    """The job that no other one waits for, and under each job those that its inputs come from.
+    """The jobs that no other one waits for, and under each job those that its inputs come from.
 
     What was shown before is not followed again.
     """
     makers = audit.makers
     taken = {path for job in audit.jobs for path in job.inputs}
-    (last,) = (job for job in audit.jobs if taken.isdisjoint(job.outputs))
     shown: set[tuple[str, ...]] = set()
 
     def below(job: Job, depth: int) -> Iterator[Node]:
@@ -31,11 +30,13 @@ def chain(audit: Audit) -> Iterator[Node]:
             for maker in dict.fromkeys(makers[path] for path in job.read if path in makers):
                 yield from below(maker, depth + 1)
 
-    yield from below(last, 0)
+    for job in audit.jobs:
+        if taken.isdisjoint(job.outputs):
+            yield from below(job, 0)
 
 
 def tree(audit: Audit) -> str:
-    """The chain as indented lines: files, rule, and of each record hash, code, seeds, commit and device."""
+    """The chains as indented lines: files, rule, and of each record hash, code, seeds, commit and device."""
     lines = []
     for depth, job, known in chain(audit):
         files = " ".join(_short(path) for path in job.outputs)
