@@ -30,6 +30,13 @@ def test_the_chain_leads_from_the_last_file_to_the_first(sound):
     assert lines[2] == "  problems/first.parquet"
 
 
+def test_the_order_of_jobs_changes_no_chain_and_each_last_job_begins_one(made, sound):
+    backwards = audit(JOBS[::-1], made, Hashes())
+    assert list(chain(backwards)) == list(chain(sound))
+    apart = audit([recorded.job(FIRST), recorded.job(SECOND)], made, Hashes())
+    assert [(depth, job.outputs) for depth, job, _ in chain(apart)] == [(0, (FIRST,)), (0, (SECOND,))]
+
+
 def test_a_break_is_shown_where_it_is_and_in_the_verdict(made):
     file = made / FIRST
     before = file.read_bytes()
