@@ -89,7 +89,7 @@ def as_rollouts(prompts: list[list[int]], responses: list[list[int]], samples: i
 
 def score_to_file(pair: list[Policy], rollouts: pl.DataFrame, folder: str) -> None:
     """What workflow/scripts/score.py does once the models are loaded, with the default settings."""
-    tables = score(*pair, rollouts, SETTINGS, Work.of(SCORING, pair[0].vocabulary_size))
+    tables = score(*pair, rollouts, SETTINGS, Work.of(SCORING, pair[0]))
     write_parquet_parts(Path(folder) / "scores.parquet", tables, SCORES, {}, ("torch", "transformers"))
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     rollouts = read_parquet(args.rollouts, ROLLOUTS)
     base = load_policy(args.base, spec["compute"])
-    settings, work = Settings.of(spec), Work.of(spec, base.vocabulary_size)
+    settings, work = Settings.of(spec), Work.of(spec, base)
 
     def tables() -> Iterator[pa.Table]:
         for step in spec["steps"]:

@@ -36,7 +36,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     responses = read_trajectory(args.responses, spec["trajectory"])
     base, tuned = load_pair(args.base, args.tuned, spec["compute"])
-    settings, work = Settings.of(spec), Work.of(spec, base.vocabulary_size)
+    settings, work = Settings.of(spec), Work.of(spec, base)
     tables = score(base, tuned, responses, settings, work, tuple(args.shard), name="scores")
     write_parquet_parts(args.output, tables, SCORES, spec, ("torch", "transformers"))
 

@@ -3,17 +3,27 @@
 import torch
 from torch import Tensor
 
-CANDIDATES = 32  # looked at first; where more are needed, again with more
+from tokenshift import kernels
+
+CANDIDATES = 48  # looked at first; where more are needed, again with more
 BLOCK = 64  # tokens per block of the search
 
 
 def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The `k` largest of `values` (N, V), or all V if fewer, in descending order, and their ids, ties by id."""
-    found, ids = largest(values, k)
-    return found, in_order(found, ids)
+    """The `k` largest of `values` (N, V), or all V if fewer, in descending order, and their ids, ties by id.
+
+    Which of several equal tokens at the k-th place are among the k is open where tokenshift.kernels does not serve;
+    where it does, those of lower ids are.
+    """
+    if kernels.serves(values):
+        return kernels.most_probable(values, k)
+    found, ids = _largest(values, k)
+    by_id = ids.argsort(dim=-1)
+    by_value = found.gather(-1, by_id).argsort(dim=-1, descending=True, stable=True)
+    return found, ids.gather(-1, by_id).gather(-1, by_value)
 
 
-def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """As `most_probable`, ties in any order.
 
     Only the k blocks with the largest maxima can hold them, so only those are searched.
@@ -29,10 +39,3 @@ def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     found, place = searched.topk(k, dim=-1)
     in_blocks = best.gather(-1, (place // BLOCK).clamp(max=k - 1)) * BLOCK + place % BLOCK
     return found, torch.where(place < k * BLOCK, in_blocks, place - k * BLOCK + whole * BLOCK)
-
-
-def in_order(values: Tensor, ids: Tensor) -> Tensor:
-    """`ids` (N, K) by falling value, ties by id."""
-    by_id = ids.argsort(dim=-1)
-    by_value = values.gather(-1, by_id).argsort(dim=-1, descending=True, stable=True)
-    return ids.gather(-1, by_id).gather(-1, by_value)

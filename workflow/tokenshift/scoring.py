@@ -36,9 +36,14 @@ class Work:
     chunk_positions: int
 
     @classmethod
-    def of(cls, scoring: dict, vocabulary_size: int) -> "Work":
-        """From batch_tokens and chunk_memory_mb: a chunk's logits and statistics are about eight float32 blocks."""
-        positions = scoring["chunk_memory_mb"] * 10**6 // (8 * 4 * vocabulary_size)
+    def of(cls, scoring: dict, policy: Policy) -> "Work":
+        """From batch_tokens and chunk_memory_mb.
+
+        On a CPU two chunks' logits of both models exist at once, elsewhere a chunk's and about eight float32 blocks.
+        """
+        model = policy.model
+        per_logit = 4 * model.dtype.itemsize if model.device.type == "cpu" else 2 * model.dtype.itemsize + 8 * 4
+        positions = scoring["chunk_memory_mb"] * 10**6 // (per_logit * policy.vocabulary_size)
         return cls(scoring["batch_tokens"], max(8, positions))
 
 

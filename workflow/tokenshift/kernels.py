@@ -1,0 +1,273 @@
+"""Passes over the vocabulary on a CPU, compiled by Numba: the candidates of a row, and two rows reduced together.
+
+PyTorch goes over a whole block of logits for every operation; here all that is wanted of a position is computed while
+its rows are in the cache. Positions are shared by as many threads as PyTorch uses, which changes none of their numbers.
+Elementwise arithmetic is in float32; sums are in float32 over RUN tokens and in float64 beyond.
+"""
+
+import math
+
+import numba
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.extending import intrinsic
+from torch import Tensor
+
+# OpenMP's threads, where there is one: Numba's own share the cores less well with PyTorch's.
+numba.config.THREADING_LAYER_PRIORITY = ["omp", "workqueue", "tbb"]
+
+RUN = 1024  # tokens summed in float32
+BLOCK = 64  # tokens per block of the search for candidates, or fewer
+
+f4, i4 = np.float32, np.int32
+PLAIN = {"cache": True, "error_model": "numpy"}
+# Sums in any order and fused with products let a loop become vector instructions. NaN and infinity are kept.
+VECTOR = PLAIN | {"fastmath": {"reassoc", "contract", "nsz"}}
+
+# exp(x) = 2^n exp(r) with |r| <= ln(2) / 2, and the Taylor series of exp(r). ln 2 is a short number and a rest, so that
+# n ln 2 is exact (Cody and Waite, Software Manual for the Elementary Functions, 1980, chapter 6). Below LOWEST, exp(x)
+# stays at 4e-31: it vanishes in every sum, and no probability is 0.
+PER_LN2, LN2, LN2_REST = f4(1 / math.log(2)), f4(0.693359375), f4(math.log(2) - 0.693359375)
+E2, E3, E4, E5, E6 = (f4(1 / math.factorial(k)) for k in range(2, 7))
+LOWEST = f4(-70)
+# h(a) = (1 + a) ln(1 + a) + (1 - a) ln(1 - a) is the sum of a^2k / (k (2k - 1)) over k from 1; good below NEAR.
+H2, H3, H4, H5, H6 = (f4(1 / (k * (2 * k - 1))) for k in range(2, 7))
+NEAR = f4(0.25)
+# ln(1 + a) = 2 artanh(t) with t = a / (2 + a) <= 1/3.
+L3, L5, L7, L9, L11, L13 = (f4(2 / k) for k in range(3, 15, 2))
+HALF, ONE, TWO = f4(0.5), f4(1), f4(2)
+
+
+def serves(values: Tensor) -> bool:
+    """Whether these kernels take `values`: on a CPU, in single or half precision."""
+    return values.device.type == "cpu" and values.dtype in (torch.float32, torch.bfloat16, torch.float16)
+
+
+def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`candidates.most_probable`; in a row that holds a NaN, every value is one."""
+    bits, shift = _bits(values)
+    found, ids = _candidates(len(bits), min(k, bits.shape[1]))
+    numba.set_num_threads(_threads())
+    _search(bits, shift, found, ids)
+    return torch.from_numpy(found).to(values.dtype), torch.from_numpy(ids)
+
+
+def reduce_rows(
+    logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int
+) -> dict[str, Tensor]:
+    """`reduction.reduce_vocabulary` of rows whose logits are all finite; of another, an entropy is not finite."""
+    (base, shift_base), (tuned, shift_tuned) = _bits(logits_base), _bits(logits_tuned)
+    n, size = base.shape
+    values, ids = _candidates(n, 2, min(candidates, size))
+    sums = np.zeros((n, len(temperatures), 7))
+    numba.set_num_threads(_threads())
+    _reduce(base, shift_base, tuned, shift_tuned, np.array(temperatures), values, ids, sums)
+    totals, of_s, of_d = sums[..., 0:2], sums[..., 2:4], sums[..., 4:6]
+    with np.errstate(invalid="ignore"):
+        log_totals = np.log(totals)
+        one = temperatures.index(1.0)
+        entropies = (log_totals - of_s / totals)[:, one]
+        kl = (np.diff(log_totals) + of_d / totals)[:, one] * [1, -1]
+    js_at = np.clip(sums[..., 6] / 4, 0, math.log(2))
+    columns = {"js": js_at[:, one], "js_at": js_at}
+    columns["kl_base_tuned"], columns["kl_tuned_base"] = np.maximum(kl, 0).T
+    for index, policy in enumerate(("base", "tuned")):
+        columns[f"entropy_{policy}"] = np.maximum(entropies[:, index], 0)
+        columns[f"largest_{policy}"] = values[:, index, :1]
+        columns[f"log_totals_{policy}"] = log_totals[..., index]
+        columns[f"ids_{policy}"] = ids[:, index]
+    return {
+        name: torch.from_numpy(found if found.dtype == ids.dtype else found.astype(f4))
+        for name, found in columns.items()
+    }
+
+
+def _threads() -> int:
+    return min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+
+
+def _candidates(*shape: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros(shape, f4), np.zeros(shape, np.int64)
+
+
+def _bits(values: Tensor) -> tuple[np.ndarray, np.int32]:
+    """The bits of `values`, and by how much they are to be shifted to be those of a float32."""
+    if values.dtype == torch.bfloat16:
+        return values.contiguous().view(torch.int16).numpy(), i4(16)
+    return values.float().contiguous().view(torch.int32).numpy(), i4(0)
+
+
+@intrinsic
+def _float_of(context, bits):
+    """The float32 with the given int32 as its bits."""
+    return types.float32(types.int32), lambda _, builder, __, given: builder.bitcast(given[0], ir.FloatType())
+
+
+@njit(inline="always")
+def _exp(x):
+    x = x if x > LOWEST else LOWEST
+    n = i4(x * PER_LN2 - HALF)  # truncation of what is negative: rounded to the nearest
+    r = x - f4(n) * LN2 - f4(n) * LN2_REST
+    series = ((((E6 * r + E5) * r + E4) * r + E3) * r + E2) * r * r + r + ONE
+    return series * _float_of(i4((n + i4(127)) << i4(23)))
+
+
+@njit(inline="always")
+def _h(a, distance):
+    """h(a) for a in [0, 1], given ln((1 + a) / (1 - a)), which may be any finite number where a is 1."""
+    s = a * a
+    near = (((((H6 * s + H5) * s + H4) * s + H3) * s + H2) * s + ONE) * s
+    t = a / (TWO + a)
+    s = t * t
+    log1p = ((((((L13 * s + L11) * s + L9) * s + L7) * s + L5) * s + L3) * s + TWO) * t
+    return near if a < NEAR else TWO * log1p - (ONE - a) * distance
+
+
+@njit(**PLAIN)
+def _blocks(size, candidates):
+    """Number of blocks in which to search a row of `size` tokens: several for each candidate."""
+    return min(size, max(-(-size // BLOCK), 4 * candidates))
+
+
+@njit(**PLAIN)
+def _read(bits, shift, row, best):
+    """Fill `row` (V,) from its bits, and `best` with the largest of each block; the largest of all.
+
+    A block's tokens are len(best) apart, so that the blocks' maxima are taken side by side.
+    """
+    best[:] = -np.inf
+    for start in range(0, len(row), len(best)):
+        stop = start + len(best)
+        _read_part(bits[start:stop], shift, row[start:stop], best)
+    return best.max()
+
+
+@njit(**VECTOR)
+def _read_part(bits, shift, row, best):
+    for v in range(len(bits)):
+        x = _float_of(i4(i4(bits[v]) << shift))
+        row[v] = x
+        best[v] = x if x > best[v] else best[v]
+
+
+@njit(**PLAIN)
+def _find(row, best, values, ids):
+    """Fill `values` and `ids` with the largest of `row` in descending order, ties by id; `best` is as in `_read`."""
+    k, blocks, bits = len(values), len(best), row.view(np.int32)
+    bound = f4(-np.inf)
+    if blocks > k:  # each of the k blocks with the largest maxima holds a token at least as large as the least of these
+        bound = np.partition(best, blocks - k)[blocks - k]
+    above, level = np.empty(len(row), np.int64), np.empty(len(row), np.int64)
+    n_above = n_level = 0
+    for block in range(blocks):
+        if best[block] >= bound:
+            for v in range(block, len(row), blocks):
+                if row[v] > bound:
+                    # The bits of floats are ordered as the floats are, but for the sign; then lower ids come first.
+                    ordered = bits[v] if bits[v] >= 0 else -(bits[v] & 0x7FFFFFFF)
+                    above[n_above] = (ordered << 32) | (0xFFFFFFFF - v)
+                    n_above += 1
+                elif row[v] == bound:
+                    level[n_level] = v
+                    n_level += 1
+    ranked = np.sort(above[:n_above])[::-1][:k]
+    for place in range(len(ranked)):
+        ids[place] = 0xFFFFFFFF - (ranked[place] & 0xFFFFFFFF)
+        values[place] = row[ids[place]]
+    missing = k - len(ranked)
+    if 0 < missing <= n_level:
+        ids[-missing:] = np.sort(np.partition(level[:n_level], missing - 1)[:missing])
+        values[-missing:] = bound
+
+
+@njit(**VECTOR)
+def _has_nan(row):
+    found = False
+    for v in range(len(row)):
+        found |= row[v] != row[v]
+    return found
+
+
+@njit(**PLAIN, parallel=True)
+def _search(bits, shift, values, ids):
+    for n in prange(len(bits)):
+        row, best = np.empty(bits.shape[1], f4), np.empty(_blocks(bits.shape[1], ids.shape[1]), f4)
+        _read(bits[n], shift, row, best)
+        if _has_nan(row):
+            values[n] = np.nan
+        else:
+            _find(row, best, values[n], ids[n])
+
+
+@njit(**PLAIN, parallel=True)
+def _reduce(base, shift_base, tuned, shift_tuned, temperatures, values, ids, sums):
+    for n in prange(len(base)):
+        scratch = np.empty((4, base.shape[1]), f4)
+        _reduce_row(base[n], shift_base, tuned[n], shift_tuned, temperatures, values[n], ids[n], sums[n], scratch)
+
+
+@njit(**PLAIN)
+def _reduce_row(base, shift_base, tuned, shift_tuned, temperatures, values, ids, sums, scratch):
+    """At each temperature, the sums of `_weigh` and of `_js`; values and ids (2, K) of the candidates of both."""
+    best = np.empty(_blocks(len(base), ids.shape[1]), f4)
+    row_base, row_tuned, weights_base, weights_tuned = scratch[0], scratch[1], scratch[2], scratch[3]
+    top_base = _read(base, shift_base, row_base, best)
+    _find(row_base, best, values[0], ids[0])
+    top_tuned = _read(tuned, shift_tuned, row_tuned, best)
+    _find(row_tuned, best, values[1], ids[1])
+    for at in range(len(temperatures)):
+        per, own = f4(1 / temperatures[at]), sums[at]
+        for start in range(0, len(base), RUN):
+            run = slice(start, start + RUN)
+            logits = row_base[run], top_base, row_tuned[run], top_tuned
+            _weigh(*logits, per, weights_base[run], weights_tuned[run], own)
+        per_base, per_tuned, offset = f4(1 / own[0]), f4(1 / own[1]), f4(math.log(own[0] / own[1]))
+        for start in range(0, len(base), RUN):
+            run = slice(start, start + RUN)
+            logits = row_base[run], top_base, row_tuned[run], top_tuned
+            own[6] += _js(*logits, per, offset, weights_base[run], per_base, weights_tuned[run], per_tuned)
+
+
+@njit(**VECTOR)
+def _weigh(base, top_base, tuned, top_tuned, per, weights_base, weights_tuned, sums):
+    """Weights exp(s / T) of a run's tokens, s being logits less their largest, into the given arrays.
+
+    To `sums` are added, each of the base, then of the tuned policy: the weights, the weights times s, and the weights
+    times the difference of s (base less tuned). `per` is 1 / T.
+    """
+    of_base = of_tuned = s_of_base = s_of_tuned = d_of_base = d_of_tuned = f4(0)
+    for v in range(len(base)):
+        s_base, s_tuned = base[v] - top_base, tuned[v] - top_tuned
+        w_base, w_tuned = _exp(s_base * per), _exp(s_tuned * per)
+        weights_base[v], weights_tuned[v] = w_base, w_tuned
+        of_base += w_base
+        of_tuned += w_tuned
+        s_of_base += w_base * s_base
+        s_of_tuned += w_tuned * s_tuned
+        d_of_base += w_base * (s_base - s_tuned)
+        d_of_tuned += w_tuned * (s_base - s_tuned)
+    sums[0] += of_base
+    sums[1] += of_tuned
+    sums[2] += s_of_base
+    sums[3] += s_of_tuned
+    sums[4] += d_of_base
+    sums[5] += d_of_tuned
+
+
+@njit(**VECTOR)
+def _js(base, top_base, tuned, top_tuned, per, offset, weights_base, per_base, weights_tuned, per_tuned):
+    """A run's share of four times JS: the sum of (p + q) h(a), where a = |p - q| / (p + q).
+
+    With m = (p + q) / 2, p and q are m (1 + a) and m (1 - a), so that p ln(p / m) + q ln(q / m) is m h(a): not below 0,
+    and exact to its last digits where p and q are close. `offset` is the difference of the logarithms of the totals.
+    """
+    total = f4(0)
+    for v in range(len(base)):
+        p, q = weights_base[v] * per_base, weights_tuned[v] * per_tuned
+        both = p + q
+        a = abs(p - q) / both
+        log_ratio = ((base[v] - top_base) - (tuned[v] - top_tuned)) * per - offset
+        total += both * _h(a, abs(log_ratio))
+    return total
