@@ -1,4 +1,4 @@
-"""What scoring costs beyond two bare forward passes, in time and in memory.
+"""What scoring costs beyond two bare forward passes, in time and in memory, and what it loses in accuracy.
 
 Time: the whole of scoring (both models, every statistic, the Parquet file) against its floor, two forward passes with
 output heads over the same tokens, in alternation; medians. The responses are natural text (this repository's license),
@@ -7,14 +7,20 @@ model folders: random weights in SmolLM2-135M's architecture, and random tokens.
 
     python benchmarks/scoring.py time BASE TUNED --threads 2 --dtype float32
 
-
 Memory: peak resident memory of scoring one long response with a large vocabulary, above that of the two models and one
 forward pass through the decoder, each in its own process.
 
     python benchmarks/scoring.py memory --threads 2
+
+Accuracy: how far the columns are from those, in float64, of dense logits that the models' own forward passes give for
+each response alone: the columns of the same logits, and of all of scoring. Beside it, how far such passes are from each
+other: of the responses padded to one batch, and of copies of the models in float64.
+
+    python benchmarks/scoring.py accuracy BASE TUNED --dtype float32
 """
 
 import argparse
+import copy
 import multiprocessing
 import resource
 import statistics
@@ -23,13 +29,15 @@ import time
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import torch
 from shapes import SMOLLM2_135M
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM as CausalLM
 from transformers import PretrainedConfig, PreTrainedModel, Qwen2Config
 
 from tokenshift.artifacts import write_parquet_parts
-from tokenshift.comparison import Settings
+from tokenshift.comparison import Settings, compare
 from tokenshift.config.measurements import Scoring
 from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer
@@ -48,6 +56,7 @@ LONG = Qwen2Config(
     tie_word_embeddings=True,
 )
 SCORING = Scoring().model_dump(mode="json")
+MEASURED = ("js", "js_nucleus", "kl_base_tuned", "entropy_base", "logp_base", "logp_tuned")
 SETTINGS = Settings.of(SCORING | {"truncation": {"temperature": 1.0, "top_p": 0.7}})
 
 
@@ -160,12 +169,53 @@ def measure_memory(args: argparse.Namespace) -> None:
         print(f"T = {length}, V = {args.vocabulary}: {peaks[1]:.0f} MB, {peaks[1] - peaks[0]:.0f} MB above the forward")
 
 
+Rows = list[tuple[list[int], list[int]]]  # prompts and responses
+
+
+@torch.inference_mode()
+def dense_scores(
+    models: list[PreTrainedModel], size: int, rows: Rows, together: bool = False, precise: bool = True
+) -> dict[str, torch.Tensor]:
+    """All columns from dense logits, of the rows alone or padded to one batch; in float64 if `precise`."""
+    whole = [torch.tensor(prompt + response) for prompt, response in rows]
+    batches = [pad_sequence(whole, batch_first=True)] if together else [tokens[None] for tokens in whole]
+    logits = [[row for batch in batches for row in model(input_ids=batch).logits] for model in models]
+    parts = []
+    for index, (prompt, response) in enumerate(rows):
+        span = slice(len(prompt) - 1, len(prompt) + len(response) - 1)
+        blocks = [own[index][span, :size] for own in logits]
+        blocks = [block.double() if precise else block for block in blocks]
+        parts.append(compare(*blocks, torch.tensor(response), SETTINGS))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def measure_accuracy(args: argparse.Namespace) -> None:
+    """Print the largest distance of some columns from those of dense logits."""
+    torch.set_num_threads(args.threads)
+    pair, text = pair_of(args.folders, args.dtype)
+    models, size = [policy.model for policy in pair], pair[0].vocabulary_size
+    rows = [(text[:40], text[60:260]), (text[:40], text[300:420]), (text[40:55], text[500:560])]
+    scored = pa.concat_tables(score(*pair, as_rollouts(*zip(*rows, strict=True)), SETTINGS, Work.of(SCORING, pair[0])))
+    alone = dense_scores(models, size, rows)
+    exact = [copy.deepcopy(model).double() for model in models]
+    others = {
+        "same logits": dense_scores(models, size, rows, precise=False),
+        "scoring": {name: torch.tensor(scored[name].to_pylist()) for name in MEASURED},
+        "forward passes, one batch": dense_scores(models, size, rows, together=True),
+        "forward passes in float64": dense_scores(exact, size, rows),
+    }
+    print(f"{args.dtype}, {len(scored)} positions; largest distance from forward passes of each response alone")
+    for label, columns in others.items():
+        distances = (f"{name} {(columns[name].double() - alone[name]).abs().max():.1e}" for name in MEASURED)
+        print(f"{label:28}", "  ".join(distances))
+
+
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    timed, sized = commands.add_parser("time"), commands.add_parser("memory")
-    for command in (timed, sized):
+    timed, sized, compared = (commands.add_parser(name) for name in ("time", "memory", "accuracy"))
+    for command in (timed, sized, compared):
         command.add_argument("--threads", type=int, default=2)
         command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     timed.set_defaults(measure=measure_time)
@@ -176,6 +226,8 @@ def main() -> None:
     timed.add_argument("--length", type=int, default=224, help="tokens of each response")
     timed.add_argument("--rounds", type=int, default=5)
     sized.set_defaults(measure=measure_memory)
+    compared.set_defaults(measure=measure_accuracy)
+    compared.add_argument("folders", nargs=2, metavar="FOLDER", help="base and tuned model")
     sized.add_argument("--vocabulary", type=int, default=152_000)
     sized.add_argument("--lengths", type=int, nargs="+", default=[2048, 8192])
     args = parser.parse_args()
