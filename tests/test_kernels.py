@@ -1,5 +1,10 @@
 """The compiled reductions against float64, SciPy and NumPy's stable sort."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +16,7 @@ from scipy.special import entr, logsumexp, rel_entr
 from tokenshift import kernels
 from tokenshift.reduction import reduce_vocabulary
 
+ROOT = Path(__file__).parents[1]
 TEMPERATURES = (1.0, 0.6, 1.7)
 WIDTHS = [1, 2, 63, 64, 65, 1024, 1500, 50_003]  # around the sizes of blocks and runs
 
@@ -120,6 +126,30 @@ def test_the_number_of_threads_changes_no_bit():
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(values, results[1][name]) for name, values in results[0].items())
+
+
+BITS = """
+import hashlib, torch
+from tests.test_kernels import TEMPERATURES, WIDTHS, blocks
+from tokenshift import kernels
+digest = hashlib.sha256()
+for size in WIDTHS:
+    for values in kernels.reduce_rows(*blocks(5, size, torch.float32), TEMPERATURES, 5).values():
+        digest.update(values.numpy().tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_neither_the_instructions_nor_the_cache_changes_a_bit(tmp_path):
+    plainest = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", BITS], cwd=ROOT, env=os.environ | cpu, check=True, stdout=subprocess.PIPE
+        ).stdout
+        for cpu in ({}, plainest, plainest)  # the second compiles, the third reads what that compiled
+    ]
+    assert any(tmp_path.rglob("*.nbc"))
+    assert found[0] == found[1] == found[2]
 
 
 numbers = st.one_of(st.integers(-3, 3).map(float), st.sampled_from([-0.0, -np.inf]), st.floats(-50, 50, width=16))

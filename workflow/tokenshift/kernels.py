@@ -2,7 +2,9 @@
 
 PyTorch goes over a whole block of logits for every operation; here all that is wanted of a position is computed while
 its rows are in the cache. Positions are shared by as many threads as PyTorch uses, which changes none of their numbers.
-Elementwise arithmetic is in float32; sums are in float32 over RUN tokens and in float64 beyond.
+Elementwise arithmetic is in float32. A sum over the vocabulary has RUN lanes in float32, each of every RUN-th token,
+which are summed in float64: loops become vector instructions though the order of every sum is written down. With fast
+math, the last digits would be those of a CPU, and of kernels just compiled rather than read from the cache.
 """
 
 import math
@@ -18,13 +20,11 @@ from torch import Tensor
 # OpenMP's threads, where there is one: Numba's own share the cores less well with PyTorch's.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "workqueue", "tbb"]
 
-RUN = 1024  # tokens summed in float32
+RUN = 1024  # tokens taken at once, a lane each
 BLOCK = 64  # tokens per block of the search for candidates, or fewer
 
 f4, i4 = np.float32, np.int32
-PLAIN = {"cache": True, "error_model": "numpy"}
-# Sums in any order and fused with products let a loop become vector instructions. NaN and infinity are kept.
-VECTOR = PLAIN | {"fastmath": {"reassoc", "contract", "nsz"}}
+COMPILED = {"cache": True, "error_model": "numpy"}
 
 # exp(x) = 2^n exp(r) with |r| <= ln(2) / 2, and the Taylor series of exp(r). ln 2 is a short number and a rest, so that
 # n ln 2 is exact (Cody and Waite, Software Manual for the Elementary Functions, 1980, chapter 6). Below LOWEST, exp(x)
@@ -105,12 +105,19 @@ def _float_of(context, bits):
     return types.float32(types.int32), lambda _, builder, __, given: builder.bitcast(given[0], ir.FloatType())
 
 
+@intrinsic
+def _fma(context, x, y, z):
+    """x y + z, rounded once."""
+    x = types.float32
+    return x(x, x, x), lambda _, builder, __, given: builder.fma(*given)
+
+
 @njit(inline="always")
 def _exp(x):
     x = x if x > LOWEST else LOWEST
     n = i4(x * PER_LN2 - HALF)  # truncation of what is negative: rounded to the nearest
-    r = x - f4(n) * LN2 - f4(n) * LN2_REST
-    series = ((((E6 * r + E5) * r + E4) * r + E3) * r + E2) * r * r + r + ONE
+    r = _fma(-f4(n), LN2_REST, _fma(-f4(n), LN2, x))
+    series = _fma(_fma(_fma(_fma(_fma(E6, r, E5), r, E4), r, E3), r, E2), r * r, r) + ONE
     return series * _float_of(i4((n + i4(127)) << i4(23)))
 
 
@@ -118,20 +125,26 @@ def _exp(x):
 def _h(a, distance):
     """h(a) for a in [0, 1], given ln((1 + a) / (1 - a)), which may be any finite number where a is 1."""
     s = a * a
-    near = (((((H6 * s + H5) * s + H4) * s + H3) * s + H2) * s + ONE) * s
+    near = _fma(_fma(_fma(_fma(_fma(H6, s, H5), s, H4), s, H3), s, H2), s, ONE) * s
     t = a / (TWO + a)
     s = t * t
-    log1p = ((((((L13 * s + L11) * s + L9) * s + L7) * s + L5) * s + L3) * s + TWO) * t
-    return near if a < NEAR else TWO * log1p - (ONE - a) * distance
+    log1p = _fma(_fma(_fma(_fma(_fma(_fma(L13, s, L11), s, L9), s, L7), s, L5), s, L3), s, TWO) * t
+    return near if a < NEAR else _fma(TWO, log1p, (a - ONE) * distance)
 
 
-@njit(**PLAIN)
+@njit(inline="always")
+def _lane(v, k):
+    """Where lane v of the k-th of neighbouring runs is. Being unsigned, v is never counted from the end."""
+    return v + np.uintp(k * RUN)
+
+
+@njit(**COMPILED)
 def _blocks(size, candidates):
     """Number of blocks in which to search a row of `size` tokens: several for each candidate."""
     return min(size, max(-(-size // BLOCK), 4 * candidates))
 
 
-@njit(**PLAIN)
+@njit(**COMPILED)
 def _read(bits, shift, row, best):
     """Fill `row` (V,) from its bits, and `best` with the largest of each block; the largest of all.
 
@@ -144,7 +157,7 @@ def _read(bits, shift, row, best):
     return best.max()
 
 
-@njit(**VECTOR)
+@njit(**COMPILED)
 def _read_part(bits, shift, row, best):
     for v in range(len(bits)):
         x = _float_of(i4(i4(bits[v]) << shift))
@@ -152,7 +165,7 @@ def _read_part(bits, shift, row, best):
         best[v] = x if x > best[v] else best[v]
 
 
-@njit(**PLAIN)
+@njit(**COMPILED)
 def _find(row, best, values, ids):
     """Fill `values` and `ids` with the largest of `row` in descending order, ties by id; `best` is as in `_read`."""
     k, blocks, bits = len(values), len(best), row.view(np.int32)
@@ -182,7 +195,7 @@ def _find(row, best, values, ids):
         values[-missing:] = bound
 
 
-@njit(**VECTOR)
+@njit(**COMPILED)
 def _has_nan(row):
     found = False
     for v in range(len(row)):
@@ -190,7 +203,7 @@ def _has_nan(row):
     return found
 
 
-@njit(**PLAIN, parallel=True)
+@njit(**COMPILED, parallel=True)
 def _search(bits, shift, values, ids):
     for n in prange(len(bits)):
         row, best = np.empty(bits.shape[1], f4), np.empty(_blocks(bits.shape[1], ids.shape[1]), f4)
@@ -201,73 +214,76 @@ def _search(bits, shift, values, ids):
             _find(row, best, values[n], ids[n])
 
 
-@njit(**PLAIN, parallel=True)
+@njit(**COMPILED, parallel=True)
 def _reduce(base, shift_base, tuned, shift_tuned, temperatures, values, ids, sums):
     for n in prange(len(base)):
-        scratch = np.empty((4, base.shape[1]), f4)
-        _reduce_row(base[n], shift_base, tuned[n], shift_tuned, temperatures, values[n], ids[n], sums[n], scratch)
+        _reduce_row(base[n], shift_base, tuned[n], shift_tuned, temperatures, values[n], ids[n], sums[n])
 
 
-@njit(**PLAIN)
-def _reduce_row(base, shift_base, tuned, shift_tuned, temperatures, values, ids, sums, scratch):
+@njit(**COMPILED)
+def _reduce_row(base, shift_base, tuned, shift_tuned, temperatures, values, ids, sums):
     """At each temperature, the sums of `_weigh` and of `_js`; values and ids (2, K) of the candidates of both."""
-    best = np.empty(_blocks(len(base), ids.shape[1]), f4)
-    row_base, row_tuned, weights_base, weights_tuned = scratch[0], scratch[1], scratch[2], scratch[3]
+    size = len(base)
+    best = np.empty(_blocks(size, ids.shape[1]), f4)
+    row_base, row_tuned, weights = np.empty(size, f4), np.empty(size, f4), np.empty(2 * (size + RUN), f4)
     top_base = _read(base, shift_base, row_base, best)
     _find(row_base, best, values[0], ids[0])
     top_tuned = _read(tuned, shift_tuned, row_tuned, best)
     _find(row_tuned, best, values[1], ids[1])
+    lanes = np.empty(sums.shape[1] * RUN, f4)
     for at in range(len(temperatures)):
         per, own = f4(1 / temperatures[at]), sums[at]
-        for start in range(0, len(base), RUN):
-            run = slice(start, start + RUN)
-            logits = row_base[run], top_base, row_tuned[run], top_tuned
-            _weigh(*logits, per, weights_base[run], weights_tuned[run], own)
+        lanes[:] = 0
+        for start in range(0, size, RUN):
+            run, both = slice(start, start + RUN), slice(2 * start, 2 * start + 2 * RUN)
+            _weigh(row_base[run], top_base, row_tuned[run], top_tuned, per, weights[both], lanes)
+        _add(lanes, own, 0, 6)
         per_base, per_tuned, offset = f4(1 / own[0]), f4(1 / own[1]), f4(math.log(own[0] / own[1]))
-        for start in range(0, len(base), RUN):
-            run = slice(start, start + RUN)
+        for start in range(0, size, RUN):
+            run, both = slice(start, start + RUN), slice(2 * start, 2 * start + 2 * RUN)
             logits = row_base[run], top_base, row_tuned[run], top_tuned
-            own[6] += _js(*logits, per, offset, weights_base[run], per_base, weights_tuned[run], per_tuned)
+            _js(*logits, per, offset, weights[both], per_base, per_tuned, lanes)
+        _add(lanes, own, 6, 7)
 
 
-@njit(**VECTOR)
-def _weigh(base, top_base, tuned, top_tuned, per, weights_base, weights_tuned, sums):
-    """Weights exp(s / T) of a run's tokens, s being logits less their largest, into the given arrays.
+@njit(**COMPILED)
+def _add(lanes, sums, first, last):
+    for v in range(RUN):
+        for k in range(first, last):
+            sums[k] += lanes[_lane(v, k)]
 
-    To `sums` are added, each of the base, then of the tuned policy: the weights, the weights times s, and the weights
-    times the difference of s (base less tuned). `per` is 1 / T.
+
+@njit(**COMPILED)
+def _weigh(base, top_base, tuned, top_tuned, per, weights, lanes):
+    """Weights exp(s / T) of a run's tokens, s being logits less their largest: the base policy's, then the tuned one's.
+
+    To the lanes are added, each of the base, then of the tuned policy: the weights, the weights times s, and the
+    weights times the difference of s (base less tuned). `per` is 1 / T.
     """
-    of_base = of_tuned = s_of_base = s_of_tuned = d_of_base = d_of_tuned = f4(0)
-    for v in range(len(base)):
+    for at in range(len(base)):
+        v = np.uintp(at)
         s_base, s_tuned = base[v] - top_base, tuned[v] - top_tuned
         w_base, w_tuned = _exp(s_base * per), _exp(s_tuned * per)
-        weights_base[v], weights_tuned[v] = w_base, w_tuned
-        of_base += w_base
-        of_tuned += w_tuned
-        s_of_base += w_base * s_base
-        s_of_tuned += w_tuned * s_tuned
-        d_of_base += w_base * (s_base - s_tuned)
-        d_of_tuned += w_tuned * (s_base - s_tuned)
-    sums[0] += of_base
-    sums[1] += of_tuned
-    sums[2] += s_of_base
-    sums[3] += s_of_tuned
-    sums[4] += d_of_base
-    sums[5] += d_of_tuned
+        weights[v], weights[_lane(v, 1)] = w_base, w_tuned
+        lanes[v] += w_base
+        lanes[_lane(v, 1)] += w_tuned
+        lanes[_lane(v, 2)] = _fma(w_base, s_base, lanes[_lane(v, 2)])
+        lanes[_lane(v, 3)] = _fma(w_tuned, s_tuned, lanes[_lane(v, 3)])
+        lanes[_lane(v, 4)] = _fma(w_base, s_base - s_tuned, lanes[_lane(v, 4)])
+        lanes[_lane(v, 5)] = _fma(w_tuned, s_base - s_tuned, lanes[_lane(v, 5)])
 
 
-@njit(**VECTOR)
-def _js(base, top_base, tuned, top_tuned, per, offset, weights_base, per_base, weights_tuned, per_tuned):
-    """A run's share of four times JS: the sum of (p + q) h(a), where a = |p - q| / (p + q).
+@njit(**COMPILED)
+def _js(base, top_base, tuned, top_tuned, per, offset, weights, per_base, per_tuned, lanes):
+    """Add to lanes 6 a run's share of four times JS: the sum of (p + q) h(a), where a = |p - q| / (p + q).
 
     With m = (p + q) / 2, p and q are m (1 + a) and m (1 - a), so that p ln(p / m) + q ln(q / m) is m h(a): not below 0,
     and exact to its last digits where p and q are close. `offset` is the difference of the logarithms of the totals.
     """
-    total = f4(0)
-    for v in range(len(base)):
-        p, q = weights_base[v] * per_base, weights_tuned[v] * per_tuned
+    for at in range(len(base)):
+        v = np.uintp(at)
+        p, q = weights[v] * per_base, weights[_lane(v, 1)] * per_tuned
         both = p + q
         a = abs(p - q) / both
-        log_ratio = ((base[v] - top_base) - (tuned[v] - top_tuned)) * per - offset
-        total += both * _h(a, abs(log_ratio))
-    return total
+        log_ratio = _fma((base[v] - top_base) - (tuned[v] - top_tuned), per, -offset)
+        lanes[_lane(v, 6)] = _fma(both, _h(a, abs(log_ratio)), lanes[_lane(v, 6)])
