@@ -128,6 +128,13 @@ def test_the_number_of_threads_changes_no_bit():
     assert all(torch.equal(values, results[1][name]) for name, values in results[0].items())
 
 
+def printed_by(code: str, **variables: str) -> str:
+    """What a new process prints, with these environment variables."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
 BITS = """
 import hashlib, torch
 from tests.test_kernels import TEMPERATURES, WIDTHS, blocks
@@ -142,14 +149,22 @@ print(digest.hexdigest())
 
 def test_neither_the_instructions_nor_the_cache_changes_a_bit(tmp_path):
     plainest = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
-    found = [
-        subprocess.run(
-            [sys.executable, "-c", BITS], cwd=ROOT, env=os.environ | cpu, check=True, stdout=subprocess.PIPE
-        ).stdout
-        for cpu in ({}, plainest, plainest)  # the second compiles, the third reads what that compiled
-    ]
+    usual, compiled, cached = (printed_by(BITS, **variables) for variables in ({}, plainest, plainest))
     assert any(tmp_path.rglob("*.nbc"))
-    assert found[0] == found[1] == found[2]
+    assert usual == compiled == cached
+
+
+THREADS = """
+import torch
+from tokenshift import kernels
+torch.set_num_threads(3)
+kernels.most_probable(torch.zeros(1, 2), 1)
+print(torch.get_num_threads())
+"""
+
+
+def test_pytorch_keeps_its_threads():
+    assert printed_by(THREADS) == "3"
 
 
 numbers = st.one_of(st.integers(-3, 3).map(float), st.sampled_from([-0.0, -np.inf]), st.floats(-50, 50, width=16))

@@ -7,15 +7,15 @@ from tokenshift import kernels
 
 CANDIDATES = 48  # looked at first; where more are needed, again with more
 BLOCK = 64  # tokens per block of the search
-WORTH_THREADS = 2**20  # values from which on the kernels' threads are worth waking: less comes at every decoded token
 
 
 def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The `k` largest of `values` (N, V), or all V if fewer, in descending order, and their ids, ties by id.
 
-    Which of several equal tokens at the k-th place are among the k is open.
+    Which of several equal tokens at the k-th place are among the k is open where tokenshift.kernels does not serve;
+    where it does, those of lower ids are.
     """
-    if kernels.serves(values) and values.numel() >= WORTH_THREADS:
+    if kernels.serves(values):
         return kernels.most_probable(values, k)
     found, ids = _largest(values, k)
     by_id = ids.argsort(dim=-1)

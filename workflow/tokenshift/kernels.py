@@ -49,7 +49,7 @@ def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """`candidates.most_probable`; in a row that holds a NaN, every value is one."""
     bits, shift = _bits(values)
     found, ids = _candidates(len(bits), min(k, bits.shape[1]))
-    numba.set_num_threads(_threads())
+    _use_threads_of_torch()
     _search(bits, shift, found, ids)
     return torch.from_numpy(found).to(values.dtype), torch.from_numpy(ids)
 
@@ -62,7 +62,7 @@ def reduce_rows(
     n, size = base.shape
     values, ids = _candidates(n, 2, min(candidates, size))
     sums = np.zeros((n, len(temperatures), 7))
-    numba.set_num_threads(_threads())
+    _use_threads_of_torch()
     _reduce(base, shift_base, tuned, shift_tuned, np.array(temperatures), values, ids, sums)
     totals, of_s, of_d = sums[..., 0:2], sums[..., 2:4], sums[..., 4:6]
     with np.errstate(invalid="ignore"):
@@ -84,8 +84,11 @@ def reduce_rows(
     }
 
 
-def _threads() -> int:
-    return min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+def _use_threads_of_torch() -> None:
+    """As many threads as PyTorch uses, which go back to what they were: launching Numba's makes them all cores."""
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(threads)
 
 
 def _candidates(*shape: int) -> tuple[np.ndarray, np.ndarray]:
