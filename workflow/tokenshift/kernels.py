@@ -47,10 +47,10 @@ def serves(values: Tensor) -> bool:
 
 def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """`candidates.most_probable`; in a row that holds a NaN, every value is one."""
-    bits, shift = _bits(values)
+    bits = _bits(values)
     found, ids = _candidates(len(bits), min(k, bits.shape[1]))
     _use_threads_of_torch()
-    _search(bits, shift, found, ids)
+    _search(bits, found, ids)
     return torch.from_numpy(found).to(values.dtype), torch.from_numpy(ids)
 
 
@@ -58,12 +58,12 @@ def reduce_rows(
     logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int
 ) -> dict[str, Tensor]:
     """`reduction.reduce_vocabulary` of rows whose logits are all finite; of another, an entropy is not finite."""
-    (base, shift_base), (tuned, shift_tuned) = _bits(logits_base), _bits(logits_tuned)
+    base, tuned = _bits(logits_base), _bits(logits_tuned)
     n, size = base.shape
     values, ids = _candidates(n, 2, min(candidates, size))
     sums = np.zeros((n, len(temperatures), 7))
     _use_threads_of_torch()
-    _reduce(base, shift_base, tuned, shift_tuned, np.array(temperatures), values, ids, sums)
+    _reduce(base, tuned, np.array(temperatures), values, ids, sums)
     totals, of_s, of_d = sums[..., 0:2], sums[..., 2:4], sums[..., 4:6]
     with np.errstate(invalid="ignore"):
         log_totals = np.log(totals)
@@ -95,17 +95,22 @@ def _candidates(*shape: int) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros(shape, f4), np.zeros(shape, np.int64)
 
 
-def _bits(values: Tensor) -> tuple[np.ndarray, np.int32]:
-    """The bits of `values`, and by how much they are to be shifted to be those of a float32."""
+def _bits(values: Tensor) -> np.ndarray:
+    """The bits of bfloat16 as int16, those of others, made float32, as int32."""
     if values.dtype == torch.bfloat16:
-        return values.contiguous().view(torch.int16).numpy(), i4(16)
-    return values.float().contiguous().view(torch.int32).numpy(), i4(0)
+        return values.contiguous().view(torch.int16).numpy()
+    return values.float().contiguous().view(torch.int32).numpy()
 
 
 @intrinsic
-def _float_of(context, bits):
-    """The float32 with the given int32 as its bits."""
-    return types.float32(types.int32), lambda _, builder, __, given: builder.bitcast(given[0], ir.FloatType())
+def _value(context, bits):
+    """The float32 whose bits are those of an int32, or the bfloat16 whose bits are those of an int16."""
+
+    def generate(_, builder, __, given):
+        whole = builder.shl(builder.zext(given[0], ir.IntType(32)), ir.IntType(32)(32 - bits.bitwidth))
+        return builder.bitcast(whole, ir.FloatType())
+
+    return types.float32(bits), generate
 
 
 @intrinsic
@@ -121,7 +126,7 @@ def _exp(x):
     n = i4(x * PER_LN2 - HALF)  # truncation of what is negative: rounded to the nearest
     r = _fma(-f4(n), LN2_REST, _fma(-f4(n), LN2, x))
     series = _fma(_fma(_fma(_fma(_fma(E6, r, E5), r, E4), r, E3), r, E2), r * r, r) + ONE
-    return series * _float_of(i4((n + i4(127)) << i4(23)))
+    return series * _value(i4((n + i4(127)) << i4(23)))
 
 
 @njit(inline="always")
@@ -148,50 +153,50 @@ def _blocks(size, candidates):
 
 
 @njit(**COMPILED)
-def _read(bits, shift, row, best):
-    """Fill `row` (V,) from its bits, and `best` with the largest of each block; the largest of all.
+def _maxima(bits, best):
+    """Fill `best` with the largest value of each block; the largest of all.
 
     A block's tokens are len(best) apart, so that the blocks' maxima are taken side by side.
     """
     best[:] = -np.inf
-    for start in range(0, len(row), len(best)):
-        stop = start + len(best)
-        _read_part(bits[start:stop], shift, row[start:stop], best)
+    for start in range(0, len(bits), len(best)):
+        _raise(best, bits[start : start + len(best)])
     return best.max()
 
 
 @njit(**COMPILED)
-def _read_part(bits, shift, row, best):
+def _raise(best, bits):
     for v in range(len(bits)):
-        x = _float_of(i4(i4(bits[v]) << shift))
-        row[v] = x
+        x = _value(bits[v])
         best[v] = x if x > best[v] else best[v]
 
 
 @njit(**COMPILED)
-def _find(row, best, values, ids):
-    """Fill `values` and `ids` with the largest of `row` in descending order, ties by id; `best` is as in `_read`."""
-    k, blocks, bits = len(values), len(best), row.view(np.int32)
+def _find(bits, best, values, ids):
+    """Fill `values` and `ids` with the largest in descending order, ties by id; `best` is as `_maxima` leaves it."""
+    k, blocks = len(values), len(best)
     bound = f4(-np.inf)
     if blocks > k:  # each of the k blocks with the largest maxima holds a token at least as large as the least of these
         bound = np.partition(best, blocks - k)[blocks - k]
-    above, level = np.empty(len(row), np.int64), np.empty(len(row), np.int64)
+    above, level = np.empty(len(bits), np.int64), np.empty(len(bits), np.int64)
     n_above = n_level = 0
     for block in range(blocks):
         if best[block] >= bound:
-            for v in range(block, len(row), blocks):
-                if row[v] > bound:
+            for v in range(block, len(bits), blocks):
+                x = _value(bits[v])
+                if x > bound:
                     # The bits of floats are ordered as the floats are, but for the sign; then lower ids come first.
-                    ordered = bits[v] if bits[v] >= 0 else -(bits[v] & 0x7FFFFFFF)
+                    ordered = np.int64(f4(x).view(np.int32))
+                    ordered = ordered if ordered >= 0 else -(ordered & 0x7FFFFFFF)
                     above[n_above] = (ordered << 32) | (0xFFFFFFFF - v)
                     n_above += 1
-                elif row[v] == bound:
+                elif x == bound:
                     level[n_level] = v
                     n_level += 1
     ranked = np.sort(above[:n_above])[::-1][:k]
     for place in range(len(ranked)):
         ids[place] = 0xFFFFFFFF - (ranked[place] & 0xFFFFFFFF)
-        values[place] = row[ids[place]]
+        values[place] = _value(bits[ids[place]])
     missing = k - len(ranked)
     if 0 < missing <= n_level:
         ids[-missing:] = np.sort(np.partition(level[:n_level], missing - 1)[:missing])
@@ -199,52 +204,52 @@ def _find(row, best, values, ids):
 
 
 @njit(**COMPILED)
-def _has_nan(row):
+def _has_nan(bits):
     found = False
-    for v in range(len(row)):
-        found |= row[v] != row[v]
+    for v in range(len(bits)):
+        found |= _value(bits[v]) != _value(bits[v])
     return found
 
 
 @njit(**COMPILED, parallel=True)
-def _search(bits, shift, values, ids):
+def _search(bits, values, ids):
     for n in prange(len(bits)):
-        row, best = np.empty(bits.shape[1], f4), np.empty(_blocks(bits.shape[1], ids.shape[1]), f4)
-        _read(bits[n], shift, row, best)
-        if _has_nan(row):
+        if _has_nan(bits[n]):
             values[n] = np.nan
         else:
-            _find(row, best, values[n], ids[n])
+            best = np.empty(_blocks(bits.shape[1], ids.shape[1]), f4)
+            _maxima(bits[n], best)
+            _find(bits[n], best, values[n], ids[n])
 
 
 @njit(**COMPILED, parallel=True)
-def _reduce(base, shift_base, tuned, shift_tuned, temperatures, values, ids, sums):
+def _reduce(base, tuned, temperatures, values, ids, sums):
     for n in prange(len(base)):
-        _reduce_row(base[n], shift_base, tuned[n], shift_tuned, temperatures, values[n], ids[n], sums[n])
+        _reduce_row(base[n], tuned[n], temperatures, values[n], ids[n], sums[n])
 
 
 @njit(**COMPILED)
-def _reduce_row(base, shift_base, tuned, shift_tuned, temperatures, values, ids, sums):
+def _reduce_row(base, tuned, temperatures, values, ids, sums):
     """At each temperature, the sums of `_weigh` and of `_js`; values and ids (2, K) of the candidates of both."""
     size = len(base)
     best = np.empty(_blocks(size, ids.shape[1]), f4)
-    row_base, row_tuned, weights = np.empty(size, f4), np.empty(size, f4), np.empty(2 * (size + RUN), f4)
-    top_base = _read(base, shift_base, row_base, best)
-    _find(row_base, best, values[0], ids[0])
-    top_tuned = _read(tuned, shift_tuned, row_tuned, best)
-    _find(row_tuned, best, values[1], ids[1])
-    lanes = np.empty(sums.shape[1] * RUN, f4)
+    weights, lanes = np.empty(2 * (size + RUN), f4), np.empty(sums.shape[1] * RUN, f4)
+    top_base = _maxima(base, best)
+    _find(base, best, values[0], ids[0])
+    top_tuned = _maxima(tuned, best)
+    _find(tuned, best, values[1], ids[1])
     for at in range(len(temperatures)):
         per, own = f4(1 / temperatures[at]), sums[at]
         lanes[:] = 0
         for start in range(0, size, RUN):
             run, both = slice(start, start + RUN), slice(2 * start, 2 * start + 2 * RUN)
-            _weigh(row_base[run], top_base, row_tuned[run], top_tuned, per, weights[both], lanes)
+            logits = base[run], top_base, tuned[run], top_tuned
+            _weigh(*logits, per, weights[both], lanes)
         _add(lanes, own, 0, 6)
         per_base, per_tuned, offset = f4(1 / own[0]), f4(1 / own[1]), f4(math.log(own[0] / own[1]))
         for start in range(0, size, RUN):
             run, both = slice(start, start + RUN), slice(2 * start, 2 * start + 2 * RUN)
-            logits = row_base[run], top_base, row_tuned[run], top_tuned
+            logits = base[run], top_base, tuned[run], top_tuned
             _js(*logits, per, offset, weights[both], per_base, per_tuned, lanes)
         _add(lanes, own, 6, 7)
 
@@ -265,7 +270,7 @@ def _weigh(base, top_base, tuned, top_tuned, per, weights, lanes):
     """
     for at in range(len(base)):
         v = np.uintp(at)
-        s_base, s_tuned = base[v] - top_base, tuned[v] - top_tuned
+        s_base, s_tuned = _value(base[v]) - top_base, _value(tuned[v]) - top_tuned
         w_base, w_tuned = _exp(s_base * per), _exp(s_tuned * per)
         weights[v], weights[_lane(v, 1)] = w_base, w_tuned
         lanes[v] += w_base
@@ -288,5 +293,6 @@ def _js(base, top_base, tuned, top_tuned, per, offset, weights, per_base, per_tu
         p, q = weights[v] * per_base, weights[_lane(v, 1)] * per_tuned
         both = p + q
         a = abs(p - q) / both
-        log_ratio = _fma((base[v] - top_base) - (tuned[v] - top_tuned), per, -offset)
+        s_base, s_tuned = _value(base[v]) - top_base, _value(tuned[v]) - top_tuned
+        log_ratio = _fma(s_base - s_tuned, per, -offset)
         lanes[_lane(v, 6)] = _fma(both, _h(a, abs(log_ratio)), lanes[_lane(v, 6)])
