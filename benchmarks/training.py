@@ -39,7 +39,7 @@ from tokenshift.rl.trainer import Trainer, warmup_then_constant
 from tokenshift.sampling import Sampling
 from tokenshift.training.engine import initialise, join_world
 from tokenshift.training.run import Run
-from tokenshift.verification import Grader, last_boxed
+from tokenshift.problems.grading import Grader, last_boxed
 
 TOKENIZER = character_tokenizer(["0123456789+-= \\boxed{}"])
 PARTS = ("generation", "grading", "log_probs", "gradient", "optimiser", "evaluation")  # of a step

@@ -10,7 +10,7 @@ from tiny_models import save_tokenizer, tiny_policy
 from tokenshift.models import resolved
 from tokenshift.provenance import LIBRARY, sha256
 from tokenshift.records import read_record
-from tokenshift.sources import commit_of
+from tokenshift.problems.sources import commit_of
 
 
 def test_a_linked_model_is_recorded_with_its_source_and_the_hash_of_each_file(tmp_path):

@@ -20,7 +20,7 @@ from tokenshift.training.batches import pad
 from tokenshift.training.engine import optimiser_step
 from tokenshift.training.run import Run
 from tokenshift.training.supervised import negative_log_likelihood
-from tokenshift.verification import Grader
+from tokenshift.problems.grading import Grader
 
 TOKENIZER = character_tokenizer(["\\boxed{}0123456789?"])
 PROBLEMS = pl.DataFrame(

@@ -17,7 +17,7 @@ from tokenshift.errors import StudyError
 from tokenshift.rl.trainer import Trainer
 from tokenshift.training.engine import NonFiniteLoss, optimiser_step
 from tokenshift.training.run import Stopped
-from tokenshift.verification import Grader
+from tokenshift.problems.grading import Grader
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tiny_training import OPTIMISATION, file_bytes, start, tiny_model
 from tokenshift.errors import StudyError
 from tokenshift.rl.rollout_batches import Group
 from tokenshift.rl.trainer import Trainer, shaped_rewards
-from tokenshift.verification import Grader
+from tokenshift.problems.grading import Grader
 
 WEIGHT = {"divergence": {"alpha": 20.0}}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenshift.errors import StudyError
 from tokenshift.models import load_tokenizer
 from tokenshift.pretraining import build_model, character_tokenizer
-from tokenshift.prompts import unknown_characters_refused
+from tokenshift.problems.prompts import unknown_characters_refused
 
 CHARACTERS = string.digits + "+-=:\\{}boxed \n" + "é"
 ARCHITECTURE = {

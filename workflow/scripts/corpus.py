@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
-from tokenshift.corpora import worked_solutions, written_solutions
+from tokenshift.problems.corpora import worked_solutions, written_solutions
 from tokenshift.schemas import CORPUS, PROBLEMS
 
 

@@ -21,7 +21,7 @@ from tokenshift.schemas import PROBLEMS
 from tokenshift.training.engine import initialise, join_world
 from tokenshift.training.outputs import model_card
 from tokenshift.training.run import Run
-from tokenshift.verification import Grader
+from tokenshift.problems.grading import Grader
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from tokenshift.rollouts import requests, response_columns
 from tokenshift.sampling import Sampling
 from tokenshift.schemas import PROBLEMS, ROLLOUTS
 from tokenshift.shards import add_shard_argument, shard
-from tokenshift.verification import Grader
+from tokenshift.problems.grading import Grader
 
 
 def main() -> None:

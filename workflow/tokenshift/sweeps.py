@@ -20,7 +20,7 @@ from tokenshift.rollouts import requests, response_columns
 from tokenshift.sampling import Sampling
 from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
 from tokenshift.shards import add_shard_argument, shard
-from tokenshift.verification import Grader
+from tokenshift.problems.grading import Grader
 
 NEAR_TIE = 1e-5  # margin below which the rounding of another batch could decide otherwise
 

@@ -15,7 +15,7 @@ from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context
 from tokenshift.training.phases import phase
 from tokenshift.training.world import World
-from tokenshift.verification import Grader
+from tokenshift.problems.grading import Grader
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import polars as pl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tokenshift.errors import StudyError
-from tokenshift.prompts import encode_prompt, unknown_characters_refused
+from tokenshift.problems.prompts import encode_prompt, unknown_characters_refused
 
 
 @dataclass(frozen=True)

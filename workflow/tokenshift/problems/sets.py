@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from tokenshift.errors import StudyError, nearest
 from tokenshift.schemas import PROBLEMS
-from tokenshift.sources import Row, source_rows, text
-from tokenshift.verification import Grader
+from tokenshift.problems.sources import Row, source_rows, text
+from tokenshift.problems.grading import Grader
 
 # A generator that gives fewer usable problems than one in so many tries has run dry.
 TRIES_PER_PROBLEM = 1000

@@ -9,7 +9,7 @@ import pytest
 
 from tokenshift.artifacts import write_parquet
 from tokenshift.config.problems import Corpus, WorkedSolutions
-from tokenshift.corpora import worked_solutions, written_solutions
+from tokenshift.problems.corpora import worked_solutions, written_solutions
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CORPUS, PROBLEMS
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from math_verify import parse, verify
 
 from hostile_answers import responses, unboxed
-from tokenshift.verification import LONGEST_ANSWER, Grade, Grader, last_boxed
+from tokenshift.problems.grading import LONGEST_ANSWER, Grade, Grader, last_boxed
 
 ENDLESS = "9^{9^{9^{9}}}"
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -175,7 +175,7 @@ def test_workers_do_not_import_the_script_again(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"
-        "from tokenshift.verification import Grader\n"
+        "from tokenshift.problems.grading import Grader\n"
         "print(__name__, flush=True)\n"
         "if __name__ == '__main__':\n"
         "    with Grader() as grader:\n"

@@ -12,9 +12,9 @@ from reasoning_gym import create_dataset
 
 from tokenshift.config.problems import ProblemSet
 from tokenshift.errors import StudyError
-from tokenshift.problems import build_problems
+from tokenshift.problems.sets import build_problems
 from tokenshift.schemas import PROBLEMS
-from tokenshift.verification import Grader
+from tokenshift.problems.grading import Grader
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
