@@ -27,7 +27,7 @@ from tokenshift.cross_sampling import NONE, Cost, CrossSample, Resources, Thresh
 from tokenshift.generation import Policy, generate
 from tokenshift.models import load_model, load_tokenizer
 from tokenshift.noise import uniforms
-from tokenshift.sampling import Sampling, draw
+from tokenshift.distributions.sampling import Sampling, draw
 
 TEXT = Path(__file__).parents[1] / "LICENSE"
 PARTS = ["passes", "speed", "sweep"]

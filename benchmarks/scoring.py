@@ -37,7 +37,7 @@ from transformers import AutoModelForCausalLM as CausalLM
 from transformers import PretrainedConfig, PreTrainedModel, Qwen2Config
 
 from tokenshift.artifacts import write_parquet_parts
-from tokenshift.comparison import Settings, compare
+from tokenshift.distributions.comparison import Settings, compare
 from tokenshift.config.measurements import Scoring
 from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer

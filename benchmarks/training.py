@@ -36,7 +36,7 @@ from tokenshift.pretraining import build_model, character_tokenizer
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant
-from tokenshift.sampling import Sampling
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.training.engine import initialise, join_world
 from tokenshift.training.run import Run
 from tokenshift.problems.grading import Grader, last_boxed

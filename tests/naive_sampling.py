@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tokenshift.sampling import Sampling, probabilities
+from tokenshift.distributions.sampling import Sampling, probabilities
 
 
 def in_nucleus(probs: Tensor, top_p: float) -> Tensor:

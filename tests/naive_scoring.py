@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.distance import jensenshannon
 
-from tokenshift.comparison import Settings, Truncation
+from tokenshift.distributions.comparison import Settings, Truncation
 
 
 def naive_row(logits: list[np.ndarray], token: int, settings: Settings) -> dict:

@@ -5,7 +5,7 @@ import torch
 from tiny_models import STOP, VOCABULARY, tiny_policy
 from tokenshift.generation import generate
 from tokenshift.noise import uniforms
-from tokenshift.sampling import Sampling, draw
+from tokenshift.distributions.sampling import Sampling, draw
 
 SAMPLING = Sampling(1.0, 0.9, 24)
 

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from naive_scoring import naive_row
 from tiny_models import VOCABULARY, mixed, tiny_model, tiny_policy
-from tokenshift.comparison import Settings, Truncation, compare
+from tokenshift.distributions.comparison import Settings, Truncation, compare
 from tokenshift.errors import StudyError
 from tokenshift.generation import Policy
 from tokenshift.models import load_model, load_tokenizer

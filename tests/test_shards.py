@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tables.examples import analysis
 from tiny_models import VOCABULARY, mixed, tiny_policy
 from tokenshift.artifacts import gather_parquet, write_csv, write_parquet_parts
-from tokenshift.comparison import Settings
+from tokenshift.distributions.comparison import Settings
 from tokenshift.errors import StudyError
 from tokenshift.schemas import SCORES
 from tokenshift.scoring import Work, score

@@ -15,7 +15,7 @@ from tokenshift.pretraining import character_tokenizer
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Group, Rollouts
 from tokenshift.rl.trainer import Trainer
-from tokenshift.sampling import Sampling
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.training.batches import pad
 from tokenshift.training.engine import optimiser_step
 from tokenshift.training.run import Run

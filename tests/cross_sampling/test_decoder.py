@@ -7,7 +7,7 @@ from tiny_models import tiny_model
 from tokenshift.cross_sampling import ALL, CRITERIA, NONE, cross_sample, named
 from tokenshift.errors import StudyError
 from tokenshift.generation import Policy, generate
-from tokenshift.sampling import Sampling
+from tokenshift.distributions.sampling import Sampling
 
 SAMPLING = Sampling(1.1, 0.9, 16)
 ROWS = 21

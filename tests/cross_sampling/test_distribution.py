@@ -14,7 +14,7 @@ from tokenshift.cross_sampling import cross_sample, named
 from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence
 from tokenshift.generation import Policy
 from tokenshift.noise import uniforms
-from tokenshift.sampling import Sampling
+from tokenshift.distributions.sampling import Sampling
 
 TOKENS, LENGTH, STOP, PROMPT, RESPONSES = 3, 3, 1, (2, 0), 4000
 SAMPLING = Sampling(1.0, 0.95, LENGTH)

@@ -11,7 +11,7 @@ from tokenshift.cross_sampling import Criterion, CrossSample, Resources
 from tokenshift.cross_sampling.rules import Distribution, Evidence
 from tokenshift.generation import Policy
 from tokenshift.noise import uniforms
-from tokenshift.sampling import Sampling
+from tokenshift.distributions.sampling import Sampling
 
 
 def resources(batch_size=32, draft: int | None = 5, memory_mb=100, near_tie=1e-12) -> Resources:

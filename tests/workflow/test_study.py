@@ -107,7 +107,7 @@ TRIGGERS = {
         lambda rules: {rule for rule in rules if rule.startswith("figure_")},
     ),
     "the divergence": (
-        "workflow/tokenshift/divergence.py",
+        "workflow/tokenshift/distributions/divergence.py",
         None,
         lambda rules: SCORING | analysis(rules) - WITHOUT_SCORES,
     ),

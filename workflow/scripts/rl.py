@@ -16,7 +16,7 @@ from tokenshift.provenance import file_hash, folder_hash
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant
-from tokenshift.sampling import Sampling
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.schemas import PROBLEMS
 from tokenshift.training.engine import initialise, join_world
 from tokenshift.training.outputs import model_card

@@ -14,7 +14,7 @@ from tokenshift.models import load_tokenizer
 from tokenshift.noise import uniforms
 from tokenshift.policies import load_policy
 from tokenshift.rollouts import requests, response_columns
-from tokenshift.sampling import Sampling
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.schemas import PROBLEMS, ROLLOUTS
 from tokenshift.shards import add_shard_argument, shard
 from tokenshift.problems.grading import Grader

@@ -18,7 +18,7 @@ from tokenshift.cached_policy import CachedPolicy, Sequences, bytes_per_token
 from tokenshift.errors import NotFinite
 from tokenshift.models import vocabulary
 from tokenshift.progress import progress
-from tokenshift.sampling import Sampling, draw_with_margins, probabilities
+from tokenshift.distributions.sampling import Sampling, draw_with_margins, probabilities
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from tokenshift.comparison import Settings, compare
+from tokenshift.distributions.comparison import Settings, compare
 from tokenshift.errors import StudyError
 from tokenshift.forward import Batch, Sequences, own_head, plan, response_hidden_states
 from tokenshift.generation import Policy

@@ -29,7 +29,7 @@ from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, c
 from tokenshift.generation import Policy, draw_tokens
 from tokenshift.kv_cache import slots_for
 from tokenshift.progress import progress
-from tokenshift.sampling import Sampling
+from tokenshift.distributions.sampling import Sampling
 
 LOGITS_MB = 512  # of one policy's drafted logits, which limits drafts
 ASKED_AT_ONCE = 32  # positions of one row at which the intervention speaks, in one forward pass, where it catches up

@@ -13,10 +13,10 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-from tokenshift.comparison import NextToken, compare_nuclei
-from tokenshift.divergence import entropy_of, js_of, kl_of, log_probabilities
+from tokenshift.distributions.comparison import NextToken, compare_nuclei
+from tokenshift.distributions.divergence import entropy_of, js_of, kl_of, log_probabilities
 from tokenshift.errors import StudyError, nearest
-from tokenshift.sampling import Sampling, probabilities
+from tokenshift.distributions.sampling import Sampling, probabilities
 
 NONE, ALL = math.inf, -math.inf
 

@@ -10,7 +10,7 @@ from tokenshift.errors import StudyError
 from tokenshift.generation import Cancelled, Policy, batches, generate, never
 from tokenshift.noise import uniforms
 from tokenshift.rollouts import Requests, grade, requests
-from tokenshift.sampling import Sampling
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context
 from tokenshift.training.phases import phase

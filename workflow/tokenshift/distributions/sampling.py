@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tokenshift.candidates import CANDIDATES, most_probable
+from tokenshift.distributions.candidates import CANDIDATES, most_probable
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import entr, logsumexp, rel_entr
 
-from tokenshift import kernels
-from tokenshift.reduction import reduce_vocabulary
+from tokenshift.distributions import kernels
+from tokenshift.distributions.reduction import reduce_vocabulary
 
 ROOT = Path(__file__).parents[1]
 TEMPERATURES = (1.0, 0.6, 1.7)
@@ -138,7 +138,7 @@ def printed_by(code: str, **variables: str) -> str:
 BITS = """
 import hashlib, torch
 from tests.test_kernels import TEMPERATURES, WIDTHS, blocks
-from tokenshift import kernels
+from tokenshift.distributions import kernels
 digest = hashlib.sha256()
 for size in WIDTHS:
     for values in kernels.reduce_rows(*blocks(5, size, torch.float32), TEMPERATURES, 5).values():
@@ -156,7 +156,7 @@ def test_neither_the_instructions_nor_the_cache_changes_a_bit(tmp_path):
 
 THREADS = """
 import torch
-from tokenshift import kernels
+from tokenshift.distributions import kernels
 torch.set_num_threads(3)
 kernels.most_probable(torch.zeros(1, 2), 1)
 print(torch.get_num_threads())

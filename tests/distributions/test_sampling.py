@@ -8,7 +8,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogit
 
 from naive_sampling import in_nucleus, naive_draw, nucleus_probabilities
 from tests_of_fit import rejects
-from tokenshift.sampling import Sampling, draw, draw_with_margins, inverse_cdf, probabilities
+from tokenshift.distributions.sampling import Sampling, draw, draw_with_margins, inverse_cdf, probabilities
 
 LOGITS = hnp.arrays(np.float64, st.integers(2, 30), elements=st.floats(-20, 20), unique=True)
 

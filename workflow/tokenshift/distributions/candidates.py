@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tokenshift import kernels
+from tokenshift.distributions import kernels
 
 CANDIDATES = 48  # looked at first; where more are needed, again with more
 BLOCK = 64  # tokens per block of the search
@@ -12,7 +12,7 @@ BLOCK = 64  # tokens per block of the search
 def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The `k` largest of `values` (N, V), or all V if fewer, in descending order, and their ids, ties by id.
 
-    Which of several equal tokens at the k-th place are among the k is open where tokenshift.kernels does not serve;
+    Which of several equal tokens at the k-th place are among the k is open where tokenshift.distributions.kernels does not serve;
     where it does, those of lower ids are.
     """
     if kernels.serves(values):

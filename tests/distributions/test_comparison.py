@@ -9,9 +9,9 @@ from scipy.special import rel_entr
 from scipy.stats import rankdata
 
 from naive_sampling import in_nucleus
-from tokenshift.candidates import most_probable
-from tokenshift.comparison import NextToken, Settings, Truncation, compare, compare_nuclei, shared_candidates
-from tokenshift.divergence import js
+from tokenshift.distributions.candidates import most_probable
+from tokenshift.distributions.comparison import NextToken, Settings, Truncation, compare, compare_nuclei, shared_candidates
+from tokenshift.distributions.divergence import js
 
 
 def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """All columns of the scores file at a block of positions, in one pass over two blocks of logits.
 
-The full-vocabulary columns come from tokenshift.reduction; those of the nuclei and candidate lists need only the most
+The full-vocabulary columns come from tokenshift.distributions.reduction; those of the nuclei and candidate lists need only the most
 probable tokens, which are found without sorting the vocabulary.
 """
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tokenshift.candidates import CANDIDATES, most_probable
-from tokenshift.divergence import js_of
-from tokenshift.reduction import reduce_vocabulary
+from tokenshift.distributions.candidates import CANDIDATES, most_probable
+from tokenshift.distributions.divergence import js_of
+from tokenshift.distributions.reduction import reduce_vocabulary
 
 
 @dataclass(frozen=True)

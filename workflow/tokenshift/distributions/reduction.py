@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from tokenshift import kernels
-from tokenshift.candidates import most_probable
-from tokenshift.divergence import entropy_of, js_of, kl_of, log_probabilities
+from tokenshift.distributions import kernels
+from tokenshift.distributions.candidates import most_probable
+from tokenshift.distributions.divergence import entropy_of, js_of, kl_of, log_probabilities
 
 
 def reduce_vocabulary(
