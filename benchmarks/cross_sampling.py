@@ -24,8 +24,8 @@ from shapes import QWEN2_7B, SMOLLM2_135M
 from transformers import AutoModelForCausalLM
 
 from tokenshift.cross_sampling import NONE, Cost, CrossSample, Resources, Threshold, cross_sample, named
-from tokenshift.generation import Policy, generate
-from tokenshift.models import load_model, load_tokenizer
+from tokenshift.policies.generation import Policy, generate
+from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.noise import uniforms
 from tokenshift.distributions.sampling import Sampling, draw
 

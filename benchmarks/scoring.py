@@ -39,8 +39,8 @@ from transformers import PretrainedConfig, PreTrainedModel, Qwen2Config
 from tokenshift.artifacts import write_parquet_parts
 from tokenshift.distributions.comparison import Settings, compare
 from tokenshift.config.measurements import Scoring
-from tokenshift.generation import Policy
-from tokenshift.models import load_model, load_tokenizer
+from tokenshift.policies.generation import Policy
+from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.schemas import SCORES
 from tokenshift.scoring import Work, score
 

@@ -31,7 +31,7 @@ from shapes import QWEN2_1_5B, SMOLLM2_135M
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tokenshift.config.models import Architecture, Rl
-from tokenshift.generation import Policy
+from tokenshift.policies.generation import Policy
 from tokenshift.pretraining import build_model, character_tokenizer
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts

@@ -10,7 +10,7 @@ from transformers import Qwen2ForCausalLM
 
 from tiny_training import EOS, OPTIMISATION, start, tiny_model
 from tokenshift.config.models import Rl
-from tokenshift.generation import Policy
+from tokenshift.policies.generation import Policy
 from tokenshift.pretraining import character_tokenizer
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Group, Rollouts

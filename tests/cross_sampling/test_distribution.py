@@ -12,7 +12,7 @@ from tests_of_fit import rejects
 from tiny_models import tiny_policy
 from tokenshift.cross_sampling import cross_sample, named
 from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence
-from tokenshift.generation import Policy
+from tokenshift.policies.generation import Policy
 from tokenshift.noise import uniforms
 from tokenshift.distributions.sampling import Sampling
 

@@ -9,7 +9,7 @@ from naive_sampling import naive_draw
 from tiny_models import VOCABULARY, mixed, tiny_policy
 from tokenshift.cross_sampling import Criterion, CrossSample, Resources
 from tokenshift.cross_sampling.rules import Distribution, Evidence
-from tokenshift.generation import Policy
+from tokenshift.policies.generation import Policy
 from tokenshift.noise import uniforms
 from tokenshift.distributions.sampling import Sampling
 

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 
 from tiny_training import EOS, OPTIMISATION, start, tiny_model, weights
-from tokenshift.models import load_model
+from tokenshift.policies.models import load_model
 from tokenshift.pretraining import character_tokenizer
 from tokenshift.training.batches import Padded, pad
 from tokenshift.training.engine import NonFiniteLoss, gathered, optimiser_step

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenshift.errors import StudyError
-from tokenshift.models import load_tokenizer
+from tokenshift.policies.models import load_tokenizer
 from tokenshift.pretraining import build_model, character_tokenizer
 from tokenshift.problems.prompts import unknown_characters_refused
 

@@ -11,7 +11,7 @@ import torch
 from tokenshift.artifacts import read_parquet, write_parquet_parts
 from tokenshift.command import run
 from tokenshift.distributions.comparison import Settings
-from tokenshift.policies import load_policy
+from tokenshift.policies.policy import load_policy
 from tokenshift.schemas import CHECKPOINT_SCORES, ROLLOUTS
 from tokenshift.scoring import Work, score
 from tokenshift.shards import add_shard_argument

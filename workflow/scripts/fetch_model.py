@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenshift import ledger
 from tokenshift.artifacts import atomic_folder
 from tokenshift.command import run
-from tokenshift.models import locate, require_weights, resolved
+from tokenshift.policies.models import locate, require_weights, resolved
 
 OF_THE_FOLDER = ("manifest.json", "manifest.json.prov.json")  # of a model that a study made; this one gets its own
 

@@ -10,8 +10,8 @@ import torch
 
 from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
-from tokenshift.generation import Policy
-from tokenshift.models import load_model, load_tokenizer
+from tokenshift.policies.generation import Policy
+from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.provenance import file_hash, folder_hash
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts

@@ -9,11 +9,11 @@ import torch
 
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
-from tokenshift.generation import generate
-from tokenshift.models import load_tokenizer
+from tokenshift.policies.generation import generate
+from tokenshift.policies.models import load_tokenizer
 from tokenshift.noise import uniforms
-from tokenshift.policies import load_policy
-from tokenshift.rollouts import requests, response_columns
+from tokenshift.policies.policy import load_policy
+from tokenshift.policies.rollouts import requests, response_columns
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.schemas import PROBLEMS, ROLLOUTS
 from tokenshift.shards import add_shard_argument, shard

@@ -9,7 +9,7 @@ import torch
 from tokenshift.artifacts import write_parquet_parts
 from tokenshift.command import run
 from tokenshift.distributions.comparison import Settings
-from tokenshift.policies import load_pair
+from tokenshift.policies.policy import load_pair
 from tokenshift.schemas import SCORES
 from tokenshift.scoring import Work, score
 from tokenshift.shards import add_shard_argument

@@ -8,7 +8,7 @@ import torch
 
 from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
-from tokenshift.models import load_model, load_tokenizer
+from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.provenance import file_hash, folder_hash
 from tokenshift.schemas import CORPUS
 from tokenshift.training.encoding import encode_examples

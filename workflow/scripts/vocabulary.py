@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tokenshift.artifacts import write_parquet
 from tokenshift.command import run
-from tokenshift.models import shared_vocabulary
+from tokenshift.policies.models import shared_vocabulary
 from tokenshift.schemas import VOCABULARY
 
 

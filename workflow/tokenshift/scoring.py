@@ -1,6 +1,6 @@
 """Two models along fixed responses: every statistic of the scores file, by teacher forcing.
 
-Final hidden states are computed once per batch (tokenshift.forward) and kept at response positions only; both output
+Final hidden states are computed once per batch (tokenshift.policies.forward) and kept at response positions only; both output
 heads and all statistics then run over small chunks of positions, so nothing of size (response, vocabulary) ever exists.
 Responses are taken a group of problems at a time, so memory does not grow with their number. No batch reaches beyond a
 group, and shards are whole groups: over how many jobs the work is spread changes no bit.
@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from tokenshift.distributions.comparison import Settings, compare
 from tokenshift.errors import StudyError
-from tokenshift.forward import Batch, Sequences, own_head, plan, response_hidden_states
-from tokenshift.generation import Policy
+from tokenshift.policies.forward import Batch, Sequences, own_head, plan, response_hidden_states
+from tokenshift.policies.generation import Policy
 from tokenshift.progress import progress
 from tokenshift.schemas import SCORES
 

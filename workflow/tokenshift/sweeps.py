@@ -13,10 +13,10 @@ import torch
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.cross_sampling import Criterion, Resources, Threshold, cross_sample
 from tokenshift.errors import StudyError
-from tokenshift.models import load_tokenizer
+from tokenshift.policies.models import load_tokenizer
 from tokenshift.noise import uniforms
-from tokenshift.policies import load_pair
-from tokenshift.rollouts import requests, response_columns
+from tokenshift.policies.policy import load_pair
+from tokenshift.policies.rollouts import requests, response_columns
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
 from tokenshift.shards import add_shard_argument, shard

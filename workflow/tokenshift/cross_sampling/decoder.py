@@ -21,13 +21,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tokenshift.cached_policy import PREFILL, CachedPolicy, Sequences, bytes_per_token
+from tokenshift.policies.cached_policy import PREFILL, CachedPolicy, Sequences, bytes_per_token
 from tokenshift.cross_sampling.drafts import DraftLengths
 from tokenshift.cross_sampling.resources import Cost, Resources, rows_within
 from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence, Threshold
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
-from tokenshift.generation import Policy, draw_tokens
-from tokenshift.kv_cache import slots_for
+from tokenshift.policies.generation import Policy, draw_tokens
+from tokenshift.policies.kv_cache import slots_for
 from tokenshift.progress import progress
 from tokenshift.distributions.sampling import Sampling
 

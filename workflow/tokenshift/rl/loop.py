@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from tqdm import tqdm
 
 from tokenshift.errors import NotFinite, StudyError
-from tokenshift.generation import Cancelled
+from tokenshift.policies.generation import Cancelled
 from tokenshift.progress import progress
 from tokenshift.rl.objective import Settings
 from tokenshift.rl.rollout_batches import Group, RolloutBatch, Rollouts, collect, shortfall

@@ -7,9 +7,9 @@ import polars as pl
 from transformers import PreTrainedTokenizerBase
 
 from tokenshift.errors import StudyError
-from tokenshift.generation import Cancelled, Policy, batches, generate, never
+from tokenshift.policies.generation import Cancelled, Policy, batches, generate, never
 from tokenshift.noise import uniforms
-from tokenshift.rollouts import Requests, grade, requests
+from tokenshift.policies.rollouts import Requests, grade, requests
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context

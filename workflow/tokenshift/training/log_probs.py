@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from tokenshift.forward import own_head
+from tokenshift.policies.forward import own_head
 from tokenshift.training.batches import Padded
 
 CHUNK_BYTES = 2**28  # of float32 logits at once

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from tokenshift.errors import NotFinite, StudyError
-from tokenshift.kv_cache import RowCache, require_plain_cache
+from tokenshift.policies.kv_cache import RowCache, require_plain_cache
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}  # of logits, in standard deviations; 0.5 in half precision
 PREFILL = 2048  # tokens, padding included, in one forward pass that only fills the cache

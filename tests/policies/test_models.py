@@ -4,7 +4,7 @@ import pytest
 
 from tiny_models import save_tokenizer, tiny_policy
 from tokenshift.errors import StudyError
-from tokenshift.models import load_model, load_tokenizer, locate, shared_vocabulary
+from tokenshift.policies.models import load_model, load_tokenizer, locate, shared_vocabulary
 
 
 def test_a_saved_model_loads_with_its_logits(tmp_path):

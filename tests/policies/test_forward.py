@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tiny_models import VOCABULARY, tiny_model
-from tokenshift.forward import Batch, Sequences, own_head, plan, response_hidden_states
+from tokenshift.policies.forward import Batch, Sequences, own_head, plan, response_hidden_states
 
 ARCHITECTURES = ["Qwen2", "Llama", "Gemma2", "Gemma3", "Cohere", "Granite", "Phi", "GPT2", "OPT"]
 

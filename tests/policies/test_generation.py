@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tiny_models import STOP, VOCABULARY, tiny_policy
-from tokenshift.generation import generate
+from tokenshift.policies.generation import generate
 from tokenshift.noise import uniforms
 from tokenshift.distributions.sampling import Sampling, draw
 

@@ -2,7 +2,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tokenshift.rollouts import answer_position
+from tokenshift.policies.rollouts import answer_position
 
 
 @pytest.fixture(scope="module")

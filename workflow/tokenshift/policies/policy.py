@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tokenshift.generation import Policy
-from tokenshift.models import load_model, load_tokenizer
+from tokenshift.policies.generation import Policy
+from tokenshift.policies.models import load_model, load_tokenizer
 
 # Devices of base and tuned model, by compute.placement; "auto" spreads a model over all GPUs.
 PLACES = {"apart": ("cuda:0", "cuda:1"), "sharded": ("auto", "auto")}
