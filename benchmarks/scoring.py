@@ -42,7 +42,7 @@ from tokenshift.config.measurements import Scoring
 from tokenshift.policies.generation import Policy
 from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.schemas import SCORES
-from tokenshift.scoring import Work, score
+from tokenshift.scoring.teacher_forcing import Work, score
 
 TEXT = Path(__file__).parents[1] / "LICENSE"
 LONG = Qwen2Config(

@@ -14,7 +14,7 @@ from tokenshift.artifacts import gather_parquet, write_csv, write_parquet_parts
 from tokenshift.distributions.comparison import Settings
 from tokenshift.errors import StudyError
 from tokenshift.schemas import SCORES
-from tokenshift.scoring import Work, score
+from tokenshift.scoring.teacher_forcing import Work, score
 from tokenshift.shards import shard
 
 SPEC = {

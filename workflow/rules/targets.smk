@@ -1,7 +1,7 @@
 """Which files each stage of this study makes and takes."""
 
 from tokenshift.config.measurements import PILOTS
-from tokenshift.trajectories import is_mixed, sweep_of
+from tokenshift.scoring.trajectories import is_mixed, sweep_of
 
 MIXED = [name for name in STUDY.scoring.trajectories if is_mixed(name)]
 SCORE_TABLES = [

@@ -13,7 +13,7 @@ from tokenshift.command import run
 from tokenshift.distributions.comparison import Settings
 from tokenshift.policies.policy import load_policy
 from tokenshift.schemas import CHECKPOINT_SCORES, ROLLOUTS
-from tokenshift.scoring import Work, score
+from tokenshift.scoring.teacher_forcing import Work, score
 from tokenshift.shards import add_shard_argument
 
 

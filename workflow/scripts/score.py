@@ -11,9 +11,9 @@ from tokenshift.command import run
 from tokenshift.distributions.comparison import Settings
 from tokenshift.policies.policy import load_pair
 from tokenshift.schemas import SCORES
-from tokenshift.scoring import Work, score
+from tokenshift.scoring.teacher_forcing import Work, score
 from tokenshift.shards import add_shard_argument
-from tokenshift.trajectories import read_trajectory
+from tokenshift.scoring.trajectories import read_trajectory
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from tokenshift.errors import StudyError
 from tokenshift.statistics import Bootstrap
 from tokenshift.tables.cells import Cell, measure, ratio, table_rows, total
 from tokenshift.tables.files import Files, by_names, collect, names, scan_scores, with_lengths
-from tokenshift.trajectories import is_mixed, scan_trajectory, sweep_of
+from tokenshift.scoring.trajectories import is_mixed, scan_trajectory, sweep_of
 
 
 def index_edges(longest: int, bins: int) -> list[int]:

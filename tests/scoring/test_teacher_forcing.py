@@ -16,7 +16,7 @@ from tokenshift.errors import StudyError
 from tokenshift.policies.generation import Policy
 from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.schemas import SCORES
-from tokenshift.scoring import Work, score
+from tokenshift.scoring.teacher_forcing import Work, score
 
 SETTINGS = Settings(
     truncation=Truncation(0.8, 0.7),
