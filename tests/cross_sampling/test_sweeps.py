@@ -4,7 +4,7 @@ import pytest
 
 from tokenshift.cross_sampling import CRITERIA, named
 from tokenshift.errors import StudyError
-from tokenshift.sweeps import criterion_values, sweep_thresholds
+from tokenshift.cross_sampling.sweeps import criterion_values, sweep_thresholds
 
 SCORES = pl.DataFrame(
     {

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenshift.controls import bin_edges, budgets, calibrated, probabilities
+from tokenshift.cross_sampling.controls import bin_edges, budgets, calibrated, probabilities
 from tokenshift.errors import StudyError
 
 POSITIONS = 40
