@@ -32,7 +32,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tokenshift.config.models import Architecture, Rl
 from tokenshift.policies.generation import Policy
-from tokenshift.pretraining import build_model, character_tokenizer
+from tokenshift.training.pretraining import build_model, character_tokenizer
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant

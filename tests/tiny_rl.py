@@ -11,7 +11,7 @@ from transformers import Qwen2ForCausalLM
 from tiny_training import EOS, OPTIMISATION, start, tiny_model
 from tokenshift.config.models import Rl
 from tokenshift.policies.generation import Policy
-from tokenshift.pretraining import character_tokenizer
+from tokenshift.training.pretraining import character_tokenizer
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Group, Rollouts
 from tokenshift.rl.trainer import Trainer

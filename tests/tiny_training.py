@@ -6,7 +6,7 @@ import torch
 from torch.optim.lr_scheduler import ConstantLR
 from transformers import Qwen2ForCausalLM
 
-from tokenshift.pretraining import build_model
+from tokenshift.training.pretraining import build_model
 from tokenshift.records import SUFFIX
 from tokenshift.training.engine import initialise, join_world
 

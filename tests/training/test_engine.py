@@ -4,7 +4,7 @@ from safetensors.torch import load_file
 
 from tiny_training import EOS, OPTIMISATION, start, tiny_model, weights
 from tokenshift.policies.models import load_model
-from tokenshift.pretraining import character_tokenizer
+from tokenshift.training.pretraining import character_tokenizer
 from tokenshift.training.batches import Padded, pad
 from tokenshift.training.engine import NonFiniteLoss, gathered, optimiser_step
 from tokenshift.training.outputs import export

@@ -10,7 +10,7 @@ import torch
 import processes
 from tiny_training import start, tiny_model
 from tokenshift.errors import StudyError
-from tokenshift.pretraining import character_tokenizer
+from tokenshift.training.pretraining import character_tokenizer
 from tokenshift.training.run import Run, Stopped, _locked, checkpoint_due, spec_key
 
 START = {"step": 0, "draws": 0}

@@ -6,7 +6,7 @@ import torch
 
 from tiny_training import file_bytes, start, tiny_model
 from tokenshift.errors import StudyError
-from tokenshift.pretraining import character_tokenizer
+from tokenshift.training.pretraining import character_tokenizer
 from tokenshift.training.batches import pad
 from tokenshift.training.encoding import encode_examples, require_context
 from tokenshift.training.log_probs import TokenModel
