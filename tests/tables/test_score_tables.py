@@ -16,7 +16,7 @@ from tables.examples import (
 from tokenshift.artifacts import write_parquet
 from tokenshift.errors import StudyError
 from tokenshift.schemas import SCORES
-from tokenshift.statistics import Bootstrap
+from tokenshift.tables.statistics import Bootstrap
 from tokenshift.tables import (
     entropy_by_js,
     js_entropy,

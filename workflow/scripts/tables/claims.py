@@ -1,7 +1,7 @@
 """Measure the paper's claims and judge each by its interval."""
 
 from tokenshift.artifacts import write_csv
-from tokenshift.claims import table
+from tokenshift.tables.claims import table
 from tokenshift.command import run
 from tokenshift.tables.files import table_parser
 

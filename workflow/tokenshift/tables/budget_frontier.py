@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.budget import best_choice, best_single
+from tokenshift.tables.budget import best_choice, best_single
 from tokenshift.errors import StudyError
-from tokenshift.statistics import Bootstrap, Resampled
+from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
 from tokenshift.tables.sweep import CONTROLS, Sweep, sweep

@@ -1,7 +1,7 @@
 """Cells of a table: each a ratio of two sums over the rows of a file, with its interval over problems.
 
 Only sums per problem are taken of the rows, as they stream by. They suffice for the bootstrap of every such ratio
-(tokenshift.statistics), which is exact: nothing is approximated for want of memory.
+(tokenshift.tables.statistics), which is exact: nothing is approximated for want of memory.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.statistics import Bootstrap, Resampled, ratio_of_sums
+from tokenshift.tables.statistics import Bootstrap, Resampled, ratio_of_sums
 from tokenshift.tables.files import collect, names, scan_scores
 
 EVERY = pl.col("problem_id").is_not_null()

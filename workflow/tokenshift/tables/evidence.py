@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from tokenshift.statistics import Bootstrap, Resampled
+from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import Cell, measure
 from tokenshift.tables.files import Files, scan, scan_scores
 from tokenshift.tables.sweep import Sweep, strictest_control, sweep

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.statistics import Bootstrap
+from tokenshift.tables.statistics import Bootstrap
 from tokenshift.tables.cells import Cell, measure, ratio, table_rows, total
 from tokenshift.tables.files import Files, by_names, collect, names, scan_scores, with_lengths
 from tokenshift.scoring.trajectories import is_mixed, scan_trajectory, sweep_of

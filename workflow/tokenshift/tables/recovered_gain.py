@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.statistics import Bootstrap, Resampled
+from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
 from tokenshift.tables.sweep import Sweep, sweep

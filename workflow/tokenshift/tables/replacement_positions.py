@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tokenshift.artifacts import shards
-from tokenshift.statistics import Bootstrap, Resampled, ratio_of_sums
+from tokenshift.tables.statistics import Bootstrap, Resampled, ratio_of_sums
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
 from tokenshift.tables.position_profile import index_edges

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.statistics import Bootstrap, Resampled, pass_at, ratio_of_sums
+from tokenshift.tables.statistics import Bootstrap, Resampled, pass_at, ratio_of_sums
 from tokenshift.tables.files import collect, scan
 
 # What of the js run of its direction a random control has in common, the strictest control first.

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.statistics import Bootstrap, Resampled
-from tokenshift.statistics import variance_explained as variance_explained_by_groups
+from tokenshift.tables.statistics import Bootstrap, Resampled
+from tokenshift.tables.statistics import variance_explained as variance_explained_by_groups
 from tokenshift.tables.cells import Cell, measure, problem_index, ratio, table_rows, total
 from tokenshift.tables.files import collect, names, scan, scan_scores
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.statistics import Bootstrap, Resampled, average, average_of_seeds, t_interval
+from tokenshift.tables.statistics import Bootstrap, Resampled, average, average_of_seeds, t_interval
 from tokenshift.tables.cells import mean, measure, share, table_rows
 from tokenshift.tables.files import names, read_responses
 

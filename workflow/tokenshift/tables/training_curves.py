@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.statistics import t_interval
+from tokenshift.tables.statistics import t_interval
 
 METRICS_FILE = "metrics.jsonl"  # of tokenshift.training.metrics, in the model folder
 

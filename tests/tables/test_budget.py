@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import optimize, sparse
 
-from tokenshift.budget import best_choice, best_single, run_cbc, undominated
+from tokenshift.tables.budget import best_choice, best_single, run_cbc, undominated
 from tokenshift.errors import StudyError
 
 
@@ -121,7 +121,7 @@ def test_an_infeasible_program_is_one_line_and_cbc_says_nothing(capfd):
 
 def test_the_choice_is_the_same_in_another_process():
     code = (
-        "import numpy as np; from tokenshift.budget import best_choice; g = np.random.default_rng(0);"
+        "import numpy as np; from tokenshift.tables.budget import best_choice; g = np.random.default_rng(0);"
         "v, c = g.integers(0, 4, (40, 6)), g.integers(0, 4, (40, 6)); print(best_choice(v, c, 50).tolist())"
     )
     said = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tokenshift.statistics import Bootstrap, Resampled
+from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import measure
 from tokenshift.tables.entropy_by_js import mean_entropy, share_low_entropy
 from tokenshift.tables.evidence import Evidence, NotMeasured, gather

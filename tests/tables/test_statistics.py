@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tokenshift.errors import StudyError
-from tokenshift.statistics import (
+from tokenshift.tables.statistics import (
     Bootstrap,
     Resampled,
     average,
