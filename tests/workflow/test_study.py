@@ -92,7 +92,7 @@ TRIGGERS = {
         lambda _: tables_and_figures("sparsity"),
     ),
     "a module of some figures": (
-        "workflow/tokenshift/sweep_figures.py",
+        "workflow/tokenshift/figures/sweeps.py",
         None,
         lambda _: {
             "figure_cross_sampling",
@@ -102,7 +102,7 @@ TRIGGERS = {
         },
     ),
     "a module of all figures": (
-        "workflow/tokenshift/figures.py",
+        "workflow/tokenshift/figures/style.py",
         None,
         lambda rules: {rule for rule in rules if rule.startswith("figure_")},
     ),

@@ -5,8 +5,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import arrange, band, facets, legend, make_figure, numbers, style_handle
-from tokenshift.sweep_figures import DIRECTIONS, RULES
+from tokenshift.figures.style import arrange, band, facets, legend, make_figure, numbers, style_handle
+from tokenshift.figures.sweeps import DIRECTIONS, RULES
 
 POLICIES = {"per_problem": "a threshold for each problem", "one_threshold": "one threshold for all"}
 EVALUATIONS = {"cross_fitted": "judged on other samples", "naive": "judged on the samples that chose (naive)"}

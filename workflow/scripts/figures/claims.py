@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from tokenshift.command import run
-from tokenshift.figures import FAINT, MUTED, make_figure
+from tokenshift.figures.style import FAINT, MUTED, make_figure
 from tokenshift.summary import short_number, statement
 
 VERDICTS = {

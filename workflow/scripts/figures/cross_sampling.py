@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import MUTED, arrange, facets, legend, make_figure, numbers
-from tokenshift.sweep_figures import (
+from tokenshift.figures.style import MUTED, arrange, facets, legend, make_figure, numbers
+from tokenshift.figures.sweeps import (
     COMPARED,
     CRITERIA,
     DIRECTIONS,

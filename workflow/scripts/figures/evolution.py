@@ -5,7 +5,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import (
+from tokenshift.figures.style import (
     DARK,
     arrange,
     band,

@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import DARK, arrange, facets, main_trajectory, make_figure, numbers
+from tokenshift.figures.style import DARK, arrange, facets, main_trajectory, make_figure, numbers
 
 POLICIES = {"base": "entropy of the base", "tuned": "entropy of the tuned policy"}
 SHARES = LogNorm(1e-5, 1)  # fixed, so that figures of different studies can be compared

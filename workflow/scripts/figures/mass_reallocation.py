@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import (
+from tokenshift.figures.style import (
     DARK,
     Look,
     arrange,

@@ -5,7 +5,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import (
+from tokenshift.figures.style import (
     arrange,
     band,
     facets,

@@ -4,8 +4,8 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import arrange, band, facets, ground, legend, make_figure, numbers
-from tokenshift.sweep_figures import CONTROLS, DIRECTIONS, RULES, rule_handles, rule_line
+from tokenshift.figures.style import arrange, band, facets, ground, legend, make_figure, numbers
+from tokenshift.figures.sweeps import CONTROLS, DIRECTIONS, RULES, rule_handles, rule_line
 
 LABELS = {"relative": "part of the response (%)", "start": "token, counted from the start"}
 QUANTITIES = {"effective_share": "tokens replaced (%)", "switched_share": "tokens switched (%)"}

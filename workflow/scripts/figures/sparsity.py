@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tokenshift.command import run
-from tokenshift.figures import (
+from tokenshift.figures.style import (
     MUTED,
     arrange,
     band,

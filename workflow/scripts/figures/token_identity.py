@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
 from tokenshift.command import run
-from tokenshift.figures import DARK, MUTED, arrange, canvas, main_trajectory, make_figure, numbers, pair_looks
+from tokenshift.figures.style import DARK, MUTED, arrange, canvas, main_trajectory, make_figure, numbers, pair_looks
 
 QUANTITIES = ["variance_explained", "mean_js", "share_of_positions"]
 VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import DARK, MUTED, arrange, canvas, legend, make_figure, numbers, style_handle
+from tokenshift.figures.style import DARK, MUTED, arrange, canvas, legend, make_figure, numbers, style_handle
 
 QUANTITIES = {
     "accuracy": "accuracy",

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
-from tokenshift.figures import Look, arrange, canvas, legend, make_figure, numbers, pair_looks, style_handle
+from tokenshift.figures.style import Look, arrange, canvas, legend, make_figure, numbers, pair_looks, style_handle
 
 METRICS = {
     "heldout_accuracy": "held-out accuracy",

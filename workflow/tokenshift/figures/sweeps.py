@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from tokenshift.figures import band, numbers
+from tokenshift.figures.style import band, numbers
 
 POLICIES = {"forward": ("base", "tuned"), "reverse": ("tuned", "base")}  # primary and intervention
 DIRECTIONS = {

@@ -16,11 +16,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from figure_tables import PAIRS, SPEC, TABLES, cross_sampling, recovered_gain
-from tokenshift import sweep_figures
+from tokenshift.figures import sweeps as sweep_figures
 from tokenshift.artifacts import write_csv
 from tokenshift.errors import StudyError
-from tokenshift.figures import arrange, house_style, pair_looks, read_table
-from tokenshift.sweep_figures import COMPARED, rule_line
+from tokenshift.figures.style import arrange, house_style, pair_looks, read_table
+from tokenshift.figures.sweeps import COMPARED, rule_line
 from tokenshift.tables import sweep
 
 ROOT = Path(__file__).parents[1]
