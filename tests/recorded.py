@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tokenshift.dag import Job
-from tokenshift.provenance import LIBRARY, code_hash
+from tokenshift.provenance.plan import Job
+from tokenshift.provenance.hashes import LIBRARY, code_hash
 
 ROOT = LIBRARY.parents[1]
 SCRIPT = ROOT / "workflow/scripts/problems.py"

@@ -8,8 +8,8 @@ import sys
 from recorded import ROOT
 from tiny_models import save_tokenizer, tiny_policy
 from tokenshift.policies.models import resolved
-from tokenshift.provenance import LIBRARY, sha256
-from tokenshift.records import read_record
+from tokenshift.provenance.hashes import LIBRARY, sha256
+from tokenshift.provenance.records import read_record
 from tokenshift.problems.sources import commit_of
 
 

@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import ConstantLR
 from transformers import Qwen2ForCausalLM
 
 from tokenshift.training.pretraining import build_model
-from tokenshift.records import SUFFIX
+from tokenshift.provenance.records import SUFFIX
 from tokenshift.training.engine import initialise, join_world
 
 PAD, EOS = 0, 1

@@ -19,10 +19,10 @@ from rocrate_validator.models import Severity
 from urllib3 import HTTPResponse
 
 from checkouts import Checkout
-from tokenshift.audit import Hashes, audit
-from tokenshift.dag import Job, whole_plan
-from tokenshift.lineage import page, summary, tree
-from tokenshift.records import record_path
+from tokenshift.provenance.audit import Hashes, audit
+from tokenshift.provenance.plan import Job, whole_plan
+from tokenshift.provenance.lineage import page, summary, tree
+from tokenshift.provenance.records import record_path
 
 pytestmark = pytest.mark.study
 

@@ -10,9 +10,9 @@ import yaml
 from polars.testing import assert_frame_equal
 
 from checkouts import Checkout, copy_project
-from tokenshift.audit import Hashes, audit
+from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.config import load_study
-from tokenshift.dag import whole_plan
+from tokenshift.provenance.plan import whole_plan
 
 pytestmark = pytest.mark.study
 
@@ -116,7 +116,7 @@ TRIGGERS = {
         None,
         lambda rules: rules - DATA - BASE_MODELS,
     ),
-    "the module that writes records": ("workflow/tokenshift/records.py", None, lambda _: set()),
+    "the module that writes records": ("workflow/tokenshift/provenance/records.py", None, lambda _: set()),
     "the study's bootstrap": (TINY, ("replicates: 100", "replicates: 101"), lambda rules: analysis(rules)),
     "the study's top-k": (
         TINY,

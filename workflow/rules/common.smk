@@ -12,9 +12,9 @@ from snakemake.settings.types import DeploymentMethod
 
 from tokenshift.config import load_study
 from tokenshift.errors import StudyError
-from tokenshift.packages import require_locked
-from tokenshift.provenance import code_hash, file_hash
-from tokenshift.records import require_own
+from tokenshift.provenance.packages import require_locked
+from tokenshift.provenance.hashes import code_hash, file_hash
+from tokenshift.provenance.records import require_own
 from tokenshift.requests import inference_gpus, launcher, memory_mb, size_of, training_gpus
 from tokenshift.summary import summary
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenshift.command import run
 from tokenshift.config import load_study
 from tokenshift.errors import StudyError
-from tokenshift.rebuild import rebuild, rebuild_from_scratch
+from tokenshift.provenance.rebuild import rebuild, rebuild_from_scratch
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
 from tokenshift.policies.generation import Policy
 from tokenshift.policies.models import load_model, load_tokenizer
-from tokenshift.provenance import file_hash, folder_hash
+from tokenshift.provenance.hashes import file_hash, folder_hash
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant

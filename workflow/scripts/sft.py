@@ -9,7 +9,7 @@ import torch
 from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
 from tokenshift.policies.models import load_model, load_tokenizer
-from tokenshift.provenance import file_hash, folder_hash
+from tokenshift.provenance.hashes import file_hash, folder_hash
 from tokenshift.schemas import CORPUS
 from tokenshift.training.encoding import encode_examples
 from tokenshift.training.engine import initialise, join_world

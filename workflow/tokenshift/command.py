@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from tokenshift.errors import StudyError
-from tokenshift.records import require_sound_inputs, write_records
+from tokenshift.provenance.records import require_sound_inputs, write_records
 
 
 def run(main: Callable[[], None]) -> None:

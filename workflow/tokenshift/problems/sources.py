@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tokenshift import ledger
 from tokenshift.errors import StudyError, nearest
-from tokenshift.provenance import folder_hash, sha256
+from tokenshift.provenance.hashes import folder_hash, sha256
 
 # What `datasets` calls the formats of single files.
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}

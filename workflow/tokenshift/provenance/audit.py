@@ -1,7 +1,7 @@
 """Whether every file of a study is what its record says, and made as today's code and settings would make it.
 
-The edges are those of Snakemake's plan (tokenshift.dag), the evidence the files and the records beside them
-(tokenshift.records).
+The edges are those of Snakemake's plan (tokenshift.provenance.plan), the evidence the files and the records beside them
+(tokenshift.provenance.records).
 """
 
 import json
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokenshift.dag import Job, options
+from tokenshift.provenance.plan import Job, options
 from tokenshift.errors import StudyError
-from tokenshift.provenance import sha256
-from tokenshift.records import read_record, record_path
+from tokenshift.provenance.hashes import sha256
+from tokenshift.provenance.records import read_record, record_path
 
 # Of a job's arguments, those on which no result depends.
 IRRELEVANT = {"--spec", "--threads", "--state", "--local_rank"}
@@ -63,7 +63,7 @@ class Hashes:
 
 
 def audit(jobs: Iterable[Job], root: Path, hashed: Hashes) -> Audit:
-    """Check each of `jobs` (tokenshift.dag.whole_plan) against the files and records under `root`."""
+    """Check each of `jobs` (tokenshift.provenance.plan.whole_plan) against the files and records under `root`."""
     found = Audit([job for job in jobs if job.outputs])
     for job in found.jobs:
         for output in job.outputs:

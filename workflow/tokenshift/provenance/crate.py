@@ -12,10 +12,10 @@ from rocrate.model import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from tokenshift.audit import Audit
+from tokenshift.provenance.audit import Audit
 from tokenshift.config.study import Study
-from tokenshift.lineage import commit, device
-from tokenshift.records import record_path
+from tokenshift.provenance.lineage import commit, device
+from tokenshift.provenance.records import record_path
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",

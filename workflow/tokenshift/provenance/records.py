@@ -19,8 +19,8 @@ from typing import Any
 from tokenshift import ledger
 from tokenshift.artifacts import SCHEMA_VERSION, atomic_file
 from tokenshift.errors import StudyError
-from tokenshift.packages import differing, installed, pins
-from tokenshift.provenance import code_hash, file_hash, sha256
+from tokenshift.provenance.packages import differing, installed, pins
+from tokenshift.provenance.hashes import code_hash, file_hash, sha256
 
 RECORD_VERSION = 1
 SUFFIX = ".prov.json"

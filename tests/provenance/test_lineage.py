@@ -4,8 +4,8 @@ import pytest
 
 import recorded
 from recorded import FIRST, JOBS, SECOND
-from tokenshift.audit import Audit, Hashes, audit
-from tokenshift.lineage import chain, commit, device, fingerprint, notes, page, summary, tree
+from tokenshift.provenance.audit import Audit, Hashes, audit
+from tokenshift.provenance.lineage import chain, commit, device, fingerprint, notes, page, summary, tree
 
 
 @pytest.fixture(scope="module")

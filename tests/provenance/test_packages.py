@@ -1,8 +1,8 @@
 import pytest
 
 from tokenshift.errors import StudyError
-from tokenshift.packages import differing, installed, pins, require_locked
-from tokenshift.provenance import LIBRARY
+from tokenshift.provenance.packages import differing, installed, pins, require_locked
+from tokenshift.provenance.hashes import LIBRARY
 
 ROOT = LIBRARY.parents[1]
 

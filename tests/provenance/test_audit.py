@@ -8,10 +8,10 @@ import pytest
 import recorded
 from recorded import FIRST, JOBS, SECOND
 from tokenshift.artifacts import atomic_folder
-from tokenshift.audit import Hashes, audit, differing_keys
-from tokenshift.dag import Job
-from tokenshift.provenance import sha256
-from tokenshift.records import digest, read_record, record_path, rendered
+from tokenshift.provenance.audit import Hashes, audit, differing_keys
+from tokenshift.provenance.plan import Job
+from tokenshift.provenance.hashes import sha256
+from tokenshift.provenance.records import digest, read_record, record_path, rendered
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 from recorded import JOBS, ROOT, spec
 from tokenshift.config import load_study
-from tokenshift.dag import Job
-from tokenshift.provenance import file_hash
-from tokenshift.rebuild import difference, local_sources, model_jobs
+from tokenshift.provenance.plan import Job
+from tokenshift.provenance.hashes import file_hash
+from tokenshift.provenance.rebuild import difference, local_sources, model_jobs
 
 
 def test_where_two_files_first_differ_is_told(tmp_path):

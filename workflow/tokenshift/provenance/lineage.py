@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tokenshift.audit import Audit, Break
-from tokenshift.dag import Job
+from tokenshift.provenance.audit import Audit, Break
+from tokenshift.provenance.plan import Job
 
 Node = tuple[int, Job, bool]  # depth in the tree, the job, whether it was shown before
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from tokenshift.dag import Job, figure_files, options
+from tokenshift.provenance.plan import Job, figure_files, options
 from tokenshift.errors import StudyError
 
 JOB = Job(

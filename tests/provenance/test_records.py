@@ -11,8 +11,8 @@ import recorded
 from recorded import FIRST, ROOT, SCRIPT, SECOND, spec
 from tokenshift import ledger, provenance
 from tokenshift.errors import StudyError
-from tokenshift.provenance import LIBRARY, code_hash, sha256
-from tokenshift.records import (
+from tokenshift.provenance.hashes import LIBRARY, code_hash, sha256
+from tokenshift.provenance.records import (
     RECORD_VERSION,
     digest,
     read_record,
