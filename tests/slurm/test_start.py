@@ -11,7 +11,7 @@ import yaml
 
 from checkouts import ROOT
 from clusters import jobs, slurm
-from tokenshift.cluster import refuse_live_jobs, submission
+from tokenshift.cluster.start import refuse_live_jobs, submission
 from tokenshift.errors import StudyError
 
 pytestmark = pytest.mark.study

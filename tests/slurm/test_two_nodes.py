@@ -18,7 +18,7 @@ from tiny_training import file_bytes
 from tokenshift.artifacts import write_parquet
 from tokenshift.config.compute import Compute
 from tokenshift.config.models import Pretrain
-from tokenshift.requests import launcher
+from tokenshift.cluster.resources import launcher
 from tokenshift.schemas import CORPUS
 
 pytestmark = pytest.mark.study

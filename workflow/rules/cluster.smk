@@ -1,6 +1,6 @@
 """What is checked when a run starts: before the first job, in the main process only."""
 
-from tokenshift import cluster
+from tokenshift.cluster import start as cluster
 
 ASKED = {*cluster.FLAGS, "gpu", "gpu_model"}
 

@@ -15,7 +15,7 @@ from tokenshift.errors import StudyError
 from tokenshift.provenance.packages import require_locked
 from tokenshift.provenance.hashes import code_hash, file_hash
 from tokenshift.provenance.records import require_own
-from tokenshift.requests import inference_gpus, launcher, memory_mb, size_of, training_gpus
+from tokenshift.cluster.resources import inference_gpus, launcher, memory_mb, size_of, training_gpus
 from tokenshift.summary import summary
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method

@@ -7,7 +7,7 @@ import os
 import sys
 
 from tokenshift.command import run
-from tokenshift.training.slurm import distributed_environment
+from tokenshift.cluster.ranks import distributed_environment
 
 
 def main() -> None:
