@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tokenshift.artifacts import atomic_file, write_json
 from tokenshift.command import run
-from tokenshift.config.reference import reference, schema
+from tokenshift.config.documentation import reference, schema
 
 ROOT = Path(__file__).parents[2]
 

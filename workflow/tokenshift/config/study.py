@@ -56,7 +56,7 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _references(self) -> "Study":
-        from tokenshift.config.references import check_references
+        from tokenshift.config.names import check_references
 
         check_references(self)
         return self

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tokenshift.config.recipes import RECIPES
-from tokenshift.config.reference import reference, schema
+from tokenshift.config.documentation import reference, schema
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "config/studies").glob("*.yaml"))
