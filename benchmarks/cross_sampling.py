@@ -24,10 +24,10 @@ from shapes import QWEN2_7B, SMOLLM2_135M
 from transformers import AutoModelForCausalLM
 
 from tokenshift.cross_sampling import NONE, Cost, CrossSample, Resources, Threshold, cross_sample, named
+from tokenshift.distributions.sampling import Sampling, draw
+from tokenshift.noise import uniforms
 from tokenshift.policies.generation import Policy, generate
 from tokenshift.policies.models import load_model, load_tokenizer
-from tokenshift.noise import uniforms
-from tokenshift.distributions.sampling import Sampling, draw
 
 TEXT = Path(__file__).parents[1] / "LICENSE"
 PARTS = ["passes", "speed", "sweep"]

@@ -37,8 +37,8 @@ from transformers import AutoModelForCausalLM as CausalLM
 from transformers import PretrainedConfig, PreTrainedModel, Qwen2Config
 
 from tokenshift.artifacts import write_parquet_parts
-from tokenshift.distributions.comparison import Settings, compare
 from tokenshift.config.measurements import Scoring
+from tokenshift.distributions.comparison import Settings, compare
 from tokenshift.policies.generation import Policy
 from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.schemas import SCORES

@@ -31,15 +31,15 @@ from shapes import QWEN2_1_5B, SMOLLM2_135M
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tokenshift.config.models import Architecture, Rl
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.generation import Policy
-from tokenshift.training.pretraining import build_model, character_tokenizer
+from tokenshift.problems.grading import Grader, last_boxed
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant
-from tokenshift.distributions.sampling import Sampling
 from tokenshift.training.engine import initialise, join_world
+from tokenshift.training.pretraining import build_model, character_tokenizer
 from tokenshift.training.run import Run
-from tokenshift.problems.grading import Grader, last_boxed
 
 TOKENIZER = character_tokenizer(["0123456789+-= \\boxed{}"])
 PARTS = ("generation", "grading", "log_probs", "gradient", "optimiser", "evaluation")  # of a step

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tokenshift.provenance.plan import Job
 from tokenshift.provenance.hashes import LIBRARY, code_hash
+from tokenshift.provenance.plan import Job
 
 ROOT = LIBRARY.parents[1]
 SCRIPT = ROOT / "workflow/scripts/problems.py"

@@ -8,9 +8,9 @@ import sys
 from recorded import ROOT
 from tiny_models import save_tokenizer, tiny_policy
 from tokenshift.policies.models import resolved
+from tokenshift.problems.sources import commit_of
 from tokenshift.provenance.hashes import LIBRARY, sha256
 from tokenshift.provenance.records import read_record
-from tokenshift.problems.sources import commit_of
 
 
 def test_a_linked_model_is_recorded_with_its_source_and_the_hash_of_each_file(tmp_path):

@@ -10,17 +10,17 @@ from transformers import Qwen2ForCausalLM
 
 from tiny_training import EOS, OPTIMISATION, start, tiny_model
 from tokenshift.config.models import Rl
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.generation import Policy
-from tokenshift.training.pretraining import character_tokenizer
+from tokenshift.problems.grading import Grader
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Group, Rollouts
 from tokenshift.rl.trainer import Trainer
-from tokenshift.distributions.sampling import Sampling
 from tokenshift.training.batches import pad
 from tokenshift.training.engine import optimiser_step
+from tokenshift.training.pretraining import character_tokenizer
 from tokenshift.training.run import Run
 from tokenshift.training.supervised import negative_log_likelihood
-from tokenshift.problems.grading import Grader
 
 TOKENIZER = character_tokenizer(["\\boxed{}0123456789?"])
 PROBLEMS = pl.DataFrame(

@@ -6,9 +6,9 @@ import torch
 from torch.optim.lr_scheduler import ConstantLR
 from transformers import Qwen2ForCausalLM
 
-from tokenshift.training.pretraining import build_model
 from tokenshift.provenance.records import SUFFIX
 from tokenshift.training.engine import initialise, join_world
+from tokenshift.training.pretraining import build_model
 
 PAD, EOS = 0, 1
 OPTIMISATION = {

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenshift.cluster.resources import gpus_to_hold, inference_gpus, launcher, memory_mb, training_gpus
 from tokenshift.config.compute import Compute
 from tokenshift.errors import StudyError
-from tokenshift.cluster.resources import gpus_to_hold, inference_gpus, launcher, memory_mb, training_gpus
 
 CUDA = {"device": "cuda", "dtype": "bfloat16", "gpus": 1}
 

@@ -5,8 +5,8 @@ import jsonschema
 import pytest
 import yaml
 
-from tokenshift.config.recipes import RECIPES
 from tokenshift.config.documentation import reference, schema
+from tokenshift.config.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "config/studies").glob("*.yaml"))

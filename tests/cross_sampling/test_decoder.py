@@ -5,9 +5,9 @@ import torch
 from cross_sampling.two_policies import Reference, pair, requests, resources
 from tiny_models import tiny_model
 from tokenshift.cross_sampling import ALL, CRITERIA, NONE, cross_sample, named
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 from tokenshift.policies.generation import Policy, generate
-from tokenshift.distributions.sampling import Sampling
 
 SAMPLING = Sampling(1.1, 0.9, 16)
 ROWS = 21

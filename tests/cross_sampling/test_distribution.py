@@ -12,9 +12,9 @@ from tests_of_fit import rejects
 from tiny_models import tiny_policy
 from tokenshift.cross_sampling import cross_sample, named
 from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence
-from tokenshift.policies.generation import Policy
-from tokenshift.noise import uniforms
 from tokenshift.distributions.sampling import Sampling
+from tokenshift.noise import uniforms
+from tokenshift.policies.generation import Policy
 
 TOKENS, LENGTH, STOP, PROMPT, RESPONSES = 3, 3, 1, (2, 0), 4000
 SAMPLING = Sampling(1.0, 0.95, LENGTH)

@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 
 from tokenshift.cross_sampling import CRITERIA, named
-from tokenshift.errors import StudyError
 from tokenshift.cross_sampling.sweeps import criterion_values, sweep_thresholds
+from tokenshift.errors import StudyError
 
 SCORES = pl.DataFrame(
     {

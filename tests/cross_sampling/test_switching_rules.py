@@ -7,8 +7,8 @@ from scipy import spatial, stats
 
 from tokenshift.cross_sampling import ALL, CRITERIA, NONE, named
 from tokenshift.cross_sampling.rules import Distribution, Evidence
-from tokenshift.errors import StudyError
 from tokenshift.distributions.sampling import Sampling
+from tokenshift.errors import StudyError
 
 SAMPLING = Sampling(0.7, 0.8, 4)
 ROWS, SIZE = 50, 40

@@ -10,7 +10,14 @@ from scipy.stats import rankdata
 
 from naive_sampling import in_nucleus
 from tokenshift.distributions.candidates import most_probable
-from tokenshift.distributions.comparison import NextToken, Settings, Truncation, compare, compare_nuclei, shared_candidates
+from tokenshift.distributions.comparison import (
+    NextToken,
+    Settings,
+    Truncation,
+    compare,
+    compare_nuclei,
+    shared_candidates,
+)
 from tokenshift.distributions.divergence import js
 
 

@@ -16,7 +16,7 @@ from scipy.special import entr, logsumexp, rel_entr
 from tokenshift.distributions import kernels
 from tokenshift.distributions.reduction import reduce_vocabulary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEMPERATURES = (1.0, 0.6, 1.7)
 WIDTHS = [1, 2, 63, 64, 65, 1024, 1500, 50_003]  # around the sizes of blocks and runs
 

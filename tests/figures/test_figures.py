@@ -16,14 +16,14 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from figure_tables import PAIRS, SPEC, TABLES, cross_sampling, recovered_gain
-from tokenshift.figures import sweeps as sweep_figures
 from tokenshift.artifacts import write_csv
 from tokenshift.errors import StudyError
+from tokenshift.figures import sweeps as sweep_figures
 from tokenshift.figures.style import arrange, house_style, pair_looks, read_table
 from tokenshift.figures.sweeps import COMPARED, rule_line
 from tokenshift.tables import sweep
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "workflow" / "scripts" / "figures"
 FORMS = ("pdf", "png", "csv")
 VALUES = ["estimate", "ci_low", "ci_high"]

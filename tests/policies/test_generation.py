@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from tiny_models import STOP, VOCABULARY, tiny_policy
-from tokenshift.policies.generation import generate
-from tokenshift.noise import uniforms
 from tokenshift.distributions.sampling import Sampling, draw
+from tokenshift.noise import uniforms
+from tokenshift.policies.generation import generate
 
 SAMPLING = Sampling(1.0, 0.9, 24)
 

@@ -9,11 +9,11 @@ import pytest
 
 from tokenshift.artifacts import write_parquet
 from tokenshift.config.problems import Corpus, WorkedSolutions
-from tokenshift.problems.corpora import worked_solutions, written_solutions
 from tokenshift.errors import StudyError
+from tokenshift.problems.corpora import worked_solutions, written_solutions
 from tokenshift.schemas import CORPUS, PROBLEMS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STEP = re.compile(r"(-?\d+)([+-])(-?\d+)([=:])(-?\d+)")
 SETTINGS = WorkedSolutions(solutions_per_problem=40).model_dump()
 

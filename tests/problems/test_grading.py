@@ -20,7 +20,7 @@ from hostile_answers import responses, unboxed
 from tokenshift.problems.grading import LONGEST_ANSWER, Grade, Grader, last_boxed
 
 ENDLESS = "9^{9^{9^{9}}}"
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from reasoning_gym import create_dataset
 
 from tokenshift.config.problems import ProblemSet
 from tokenshift.errors import StudyError
+from tokenshift.problems.grading import Grader
 from tokenshift.problems.sets import build_problems
 from tokenshift.schemas import PROBLEMS
-from tokenshift.problems.grading import Grader
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 ROWS = [
     {"problem_id": "a", "problem": "What is 1 + 1?", "answer": "2", "level": 3, "subject": "sums"},

@@ -9,8 +9,8 @@ import recorded
 from recorded import FIRST, JOBS, SECOND
 from tokenshift.artifacts import atomic_folder
 from tokenshift.provenance.audit import Hashes, audit, differing_keys
-from tokenshift.provenance.plan import Job
 from tokenshift.provenance.hashes import sha256
+from tokenshift.provenance.plan import Job
 from tokenshift.provenance.records import digest, read_record, record_path, rendered
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from tokenshift.errors import StudyError
-from tokenshift.provenance.packages import differing, installed, pins, require_locked
 from tokenshift.provenance.hashes import LIBRARY
+from tokenshift.provenance.packages import differing, installed, pins, require_locked
 
 ROOT = LIBRARY.parents[1]
 

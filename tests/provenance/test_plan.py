@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from tokenshift.provenance.plan import Job, figure_files, options
 from tokenshift.errors import StudyError
+from tokenshift.provenance.plan import Job, figure_files, options
 
 JOB = Job(
     "scores",

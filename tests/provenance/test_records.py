@@ -9,8 +9,9 @@ import pytest
 
 import recorded
 from recorded import FIRST, ROOT, SCRIPT, SECOND, spec
-from tokenshift import ledger, provenance
+from tokenshift import ledger
 from tokenshift.errors import StudyError
+from tokenshift.provenance import hashes
 from tokenshift.provenance.hashes import LIBRARY, code_hash, sha256
 from tokenshift.provenance.records import (
     RECORD_VERSION,
@@ -134,7 +135,7 @@ def test_seeds_are_found_wherever_they_stand():
 def test_no_result_depends_on_the_module_that_writes_records(tmp_path, monkeypatch):
     library = tmp_path / "tokenshift"
     shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(provenance, "LIBRARY", library)
+    monkeypatch.setattr(hashes, "LIBRARY", library)
     hashes = {}
     for edited in ("nothing", "records.py", "artifacts.py"):
         script = tmp_path / edited / "problems.py"

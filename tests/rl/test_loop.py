@@ -14,10 +14,10 @@ import torch
 from tiny_rl import SMALL, guesser, rollouts_of, settings, train_guesser
 from tiny_training import OPTIMISATION, file_bytes, start
 from tokenshift.errors import StudyError
+from tokenshift.problems.grading import Grader
 from tokenshift.rl.trainer import Trainer
 from tokenshift.training.engine import NonFiniteLoss, optimiser_step
 from tokenshift.training.run import Stopped
-from tokenshift.problems.grading import Grader
 
 
 @pytest.fixture(scope="module")

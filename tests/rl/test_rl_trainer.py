@@ -11,9 +11,9 @@ import torch
 from tiny_rl import SMALL, TOKENIZER, guesser, random_groups, rollouts_of, settings, train_guesser
 from tiny_training import OPTIMISATION, file_bytes, start, tiny_model
 from tokenshift.errors import StudyError
+from tokenshift.problems.grading import Grader
 from tokenshift.rl.rollout_batches import Group
 from tokenshift.rl.trainer import Trainer, shaped_rewards
-from tokenshift.problems.grading import Grader
 
 WEIGHT = {"divergence": {"alpha": 20.0}}
 

@@ -16,9 +16,9 @@ from checkouts import ROOT
 from clusters import jobs, kill, processes_of_job, slurm
 from tiny_training import file_bytes
 from tokenshift.artifacts import write_parquet
+from tokenshift.cluster.resources import launcher
 from tokenshift.config.compute import Compute
 from tokenshift.config.models import Pretrain
-from tokenshift.cluster.resources import launcher
 from tokenshift.schemas import CORPUS
 
 pytestmark = pytest.mark.study

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import optimize, sparse
 
-from tokenshift.tables.budget import best_choice, best_single, run_cbc, undominated
 from tokenshift.errors import StudyError
+from tokenshift.tables.budget import best_choice, best_single, run_cbc, undominated
 
 
 @st.composite

@@ -13,9 +13,8 @@ from tables.examples import (
     write_rollouts,
     write_scores,
 )
-from tokenshift.tables import claims
+from tokenshift.tables import claims, rank_reordering, recovered_gain, sparsity
 from tokenshift.tables.claims import verdict
-from tokenshift.tables import rank_reordering, recovered_gain, sparsity
 
 INF = math.inf
 SETTINGS = analysis()

@@ -16,7 +16,6 @@ from tables.examples import (
 from tokenshift.artifacts import write_parquet
 from tokenshift.errors import StudyError
 from tokenshift.schemas import SCORES
-from tokenshift.tables.statistics import Bootstrap
 from tokenshift.tables import (
     entropy_by_js,
     js_entropy,
@@ -30,6 +29,7 @@ from tokenshift.tables import (
     truncation,
 )
 from tokenshift.tables.position_profile import index_edges
+from tokenshift.tables.statistics import Bootstrap
 
 FRAME = scores()
 COLUMN = {name: FRAME[name].to_numpy().astype(float) for name in FRAME.columns if FRAME[name].dtype.is_numeric()}

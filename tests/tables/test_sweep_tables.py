@@ -12,8 +12,8 @@ from tables.examples import analysis, write, write_cross_samples, write_random_s
 from tokenshift.artifacts import read_parquet
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CROSS_SAMPLES
-from tokenshift.tables.statistics import Bootstrap
 from tokenshift.tables import cross_sampling, recovered_gain, replacement_positions
+from tokenshift.tables.statistics import Bootstrap
 from tokenshift.tables.sweep import Sweep, sweep
 
 SETTINGS = analysis()

@@ -4,10 +4,10 @@ from safetensors.torch import load_file
 
 from tiny_training import EOS, OPTIMISATION, start, tiny_model, weights
 from tokenshift.policies.models import load_model
-from tokenshift.training.pretraining import character_tokenizer
 from tokenshift.training.batches import Padded, pad
 from tokenshift.training.engine import NonFiniteLoss, gathered, optimiser_step
 from tokenshift.training.outputs import export
+from tokenshift.training.pretraining import character_tokenizer
 from tokenshift.training.supervised import negative_log_likelihood
 
 SEQUENCES = [[2, 5, 7, 3, EOS], [4, 4, 8, EOS], [9, 10, 2, 6, 12, 11, EOS], [3, EOS]]

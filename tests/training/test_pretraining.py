@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tokenshift.errors import StudyError
 from tokenshift.policies.models import load_tokenizer
-from tokenshift.training.pretraining import build_model, character_tokenizer
 from tokenshift.problems.prompts import unknown_characters_refused
+from tokenshift.training.pretraining import build_model, character_tokenizer
 
 CHARACTERS = string.digits + "+-=:\\{}boxed \n" + "é"
 ARCHITECTURE = {

@@ -6,10 +6,10 @@ import torch
 
 from tiny_training import file_bytes, start, tiny_model
 from tokenshift.errors import StudyError
-from tokenshift.training.pretraining import character_tokenizer
 from tokenshift.training.batches import pad
 from tokenshift.training.encoding import encode_examples, require_context
 from tokenshift.training.log_probs import TokenModel
+from tokenshift.training.pretraining import character_tokenizer
 from tokenshift.training.run import Run
 from tokenshift.training.supervised import negative_log_likelihood, one_cycle, train, warmup_then_linear
 

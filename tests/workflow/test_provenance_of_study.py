@@ -20,8 +20,8 @@ from urllib3 import HTTPResponse
 
 from checkouts import Checkout
 from tokenshift.provenance.audit import Hashes, audit
-from tokenshift.provenance.plan import Job, whole_plan
 from tokenshift.provenance.lineage import page, summary, tree
+from tokenshift.provenance.plan import Job, whole_plan
 from tokenshift.provenance.records import record_path
 
 pytestmark = pytest.mark.study

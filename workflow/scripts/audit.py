@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 
 from tokenshift.artifacts import atomic_file
-from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.command import run
 from tokenshift.config import load_study
-from tokenshift.provenance.plan import figure_files, whole_plan
 from tokenshift.errors import StudyError
+from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.provenance.lineage import page, summary, tree, verdict
+from tokenshift.provenance.plan import figure_files, whole_plan
 
 
 def main() -> None:

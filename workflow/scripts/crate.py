@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 
 from tokenshift.artifacts import atomic_file
-from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.command import run
 from tokenshift.config import load_study
-from tokenshift.provenance.crate import study_crate
-from tokenshift.provenance.plan import whole_plan
 from tokenshift.errors import StudyError
+from tokenshift.provenance.audit import Hashes, audit
+from tokenshift.provenance.crate import study_crate
 from tokenshift.provenance.lineage import summary
+from tokenshift.provenance.plan import whole_plan
 
 
 def main() -> None:

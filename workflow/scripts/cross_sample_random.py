@@ -4,10 +4,10 @@ from pathlib import Path
 
 from tokenshift.artifacts import scan_parquet
 from tokenshift.command import run
-from tokenshift.cross_sampling.controls import Budgets, budgets, probabilities
 from tokenshift.cross_sampling import named
-from tokenshift.schemas import CROSS_SAMPLES
+from tokenshift.cross_sampling.controls import Budgets, budgets, probabilities
 from tokenshift.cross_sampling.sweeps import run_sweep, sweep_parser
+from tokenshift.schemas import CROSS_SAMPLES
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ To be started by srun: only inside a step do SLURM's variables name all its node
 import os
 import sys
 
-from tokenshift.command import run
 from tokenshift.cluster.ranks import distributed_environment
+from tokenshift.command import run
 
 
 def main() -> None:

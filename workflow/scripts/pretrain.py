@@ -8,12 +8,12 @@ import torch
 
 from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
-from tokenshift.training.pretraining import build_model, character_tokenizer
 from tokenshift.provenance.hashes import file_hash
 from tokenshift.schemas import CORPUS
 from tokenshift.training.encoding import encode_examples
 from tokenshift.training.engine import initialise, join_world
 from tokenshift.training.outputs import model_card
+from tokenshift.training.pretraining import build_model, character_tokenizer
 from tokenshift.training.run import Run
 from tokenshift.training.supervised import one_cycle, train
 

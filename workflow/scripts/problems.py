@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
+from tokenshift.problems.grading import Grader
 from tokenshift.problems.sets import build_problems
 from tokenshift.schemas import PROBLEMS
-from tokenshift.problems.grading import Grader
 
 
 def main() -> None:

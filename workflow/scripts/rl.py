@@ -10,18 +10,18 @@ import torch
 
 from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.generation import Policy
 from tokenshift.policies.models import load_model, load_tokenizer
+from tokenshift.problems.grading import Grader
 from tokenshift.provenance.hashes import file_hash, folder_hash
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant
-from tokenshift.distributions.sampling import Sampling
 from tokenshift.schemas import PROBLEMS
 from tokenshift.training.engine import initialise, join_world
 from tokenshift.training.outputs import model_card
 from tokenshift.training.run import Run
-from tokenshift.problems.grading import Grader
 
 
 def main() -> None:

@@ -9,15 +9,15 @@ import torch
 
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
+from tokenshift.distributions.sampling import Sampling
+from tokenshift.noise import uniforms
 from tokenshift.policies.generation import generate
 from tokenshift.policies.models import load_tokenizer
-from tokenshift.noise import uniforms
 from tokenshift.policies.policy import load_policy
 from tokenshift.policies.rollouts import requests, response_columns
-from tokenshift.distributions.sampling import Sampling
+from tokenshift.problems.grading import Grader
 from tokenshift.schemas import PROBLEMS, ROLLOUTS
 from tokenshift.shards import add_shard_argument, shard
-from tokenshift.problems.grading import Grader
 
 
 def main() -> None:

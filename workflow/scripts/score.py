@@ -12,8 +12,8 @@ from tokenshift.distributions.comparison import Settings
 from tokenshift.policies.policy import load_pair
 from tokenshift.schemas import SCORES
 from tokenshift.scoring.teacher_forcing import Work, score
-from tokenshift.shards import add_shard_argument
 from tokenshift.scoring.trajectories import read_trajectory
+from tokenshift.shards import add_shard_argument
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What this process has written, and taken from outside the study: kept for its record (tokenshift.provenance.records)."""
+"""What this process has written, and taken from outside the study: kept for its record (provenance.records)."""
 
 from pathlib import Path
 from typing import Any

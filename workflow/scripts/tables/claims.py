@@ -1,8 +1,8 @@
 """Measure the paper's claims and judge each by its interval."""
 
 from tokenshift.artifacts import write_csv
-from tokenshift.tables.claims import table
 from tokenshift.command import run
+from tokenshift.tables.claims import table
 from tokenshift.tables.files import table_parser
 
 KINDS = ("scores", "cross_samples", "checkpoint_scores", "rollouts")

@@ -21,15 +21,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tokenshift.policies.cached_policy import PREFILL, CachedPolicy, Sequences, bytes_per_token
 from tokenshift.cross_sampling.drafts import DraftLengths
 from tokenshift.cross_sampling.resources import Cost, Resources, rows_within
 from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence, Threshold
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
+from tokenshift.distributions.sampling import Sampling
+from tokenshift.policies.cached_policy import PREFILL, CachedPolicy, Sequences, bytes_per_token
 from tokenshift.policies.generation import Policy, draw_tokens
 from tokenshift.policies.kv_cache import slots_for
 from tokenshift.progress import progress
-from tokenshift.distributions.sampling import Sampling
 
 LOGITS_MB = 512  # of one policy's drafted logits, which limits drafts
 ASKED_AT_ONCE = 32  # positions of one row at which the intervention speaks, in one forward pass, where it catches up

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tokenshift.distributions.comparison import NextToken, compare_nuclei
 from tokenshift.distributions.divergence import entropy_of, js_of, kl_of, log_probabilities
-from tokenshift.errors import StudyError, nearest
 from tokenshift.distributions.sampling import Sampling, probabilities
+from tokenshift.errors import StudyError, nearest
 
 NONE, ALL = math.inf, -math.inf
 

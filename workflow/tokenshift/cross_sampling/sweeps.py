@@ -12,15 +12,15 @@ import torch
 
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.cross_sampling import Criterion, Resources, Threshold, cross_sample
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
-from tokenshift.policies.models import load_tokenizer
 from tokenshift.noise import uniforms
+from tokenshift.policies.models import load_tokenizer
 from tokenshift.policies.policy import load_pair
 from tokenshift.policies.rollouts import requests, response_columns
-from tokenshift.distributions.sampling import Sampling
+from tokenshift.problems.grading import Grader
 from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
 from tokenshift.shards import add_shard_argument, shard
-from tokenshift.problems.grading import Grader
 
 NEAR_TIE = 1e-5  # margin below which the rounding of another batch could decide otherwise
 

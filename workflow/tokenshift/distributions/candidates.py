@@ -12,8 +12,8 @@ BLOCK = 64  # tokens per block of the search
 def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The `k` largest of `values` (N, V), or all V if fewer, in descending order, and their ids, ties by id.
 
-    Which of several equal tokens at the k-th place are among the k is open where tokenshift.distributions.kernels does not serve;
-    where it does, those of lower ids are.
+    Of several equal tokens at the k-th place, the compiled kernels take those of lower ids; PyTorch's path, used where
+    `kernels.serves` is false, may take any of them.
     """
     if kernels.serves(values):
         return kernels.most_probable(values, k)

@@ -1,7 +1,7 @@
 """All columns of the scores file at a block of positions, in one pass over two blocks of logits.
 
-The full-vocabulary columns come from tokenshift.distributions.reduction; those of the nuclei and candidate lists need only the most
-probable tokens, which are found without sorting the vocabulary.
+The full-vocabulary columns come from tokenshift.distributions.reduction; those of the nuclei and candidate lists need
+only the most probable tokens, which are found without sorting the vocabulary.
 """
 
 from dataclasses import dataclass

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tokenshift.policies.cached_policy import CachedPolicy, Sequences, bytes_per_token
+from tokenshift.distributions.sampling import Sampling, draw_with_margins, probabilities
 from tokenshift.errors import NotFinite
+from tokenshift.policies.cached_policy import CachedPolicy, Sequences, bytes_per_token
 from tokenshift.policies.models import vocabulary
 from tokenshift.progress import progress
-from tokenshift.distributions.sampling import Sampling, draw_with_margins, probabilities
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
-from tokenshift.problems.prompts import encode_prompt, unknown_characters_refused
 from tokenshift.problems.grading import Grade, Grader, last_box
+from tokenshift.problems.prompts import encode_prompt, unknown_characters_refused
 
 
 @dataclass(frozen=True)

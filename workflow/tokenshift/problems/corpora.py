@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from tokenshift.errors import StudyError
 from tokenshift.noise import uniforms
-from tokenshift.schemas import CORPUS
 from tokenshift.problems.sources import source_rows, text
+from tokenshift.schemas import CORPUS
 
 _SUM = re.compile(r"-?[0-9]+( [+-] -?[0-9]+)+")
 _GUESS_ERRORS = (-3, -2, -1, 1, 2, 3)

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from tokenshift.errors import StudyError, nearest
-from tokenshift.schemas import PROBLEMS
-from tokenshift.problems.sources import Row, source_rows, text
 from tokenshift.problems.grading import Grader
+from tokenshift.problems.sources import Row, source_rows, text
+from tokenshift.schemas import PROBLEMS
 
 # A generator that gives fewer usable problems than one in so many tries has run dry.
 TRIES_PER_PROBLEM = 1000

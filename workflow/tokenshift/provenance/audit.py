@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokenshift.provenance.plan import Job, options
 from tokenshift.errors import StudyError
 from tokenshift.provenance.hashes import sha256
+from tokenshift.provenance.plan import Job, options
 from tokenshift.provenance.records import read_record, record_path
 
 # Of a job's arguments, those on which no result depends.

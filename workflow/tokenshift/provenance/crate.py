@@ -12,8 +12,8 @@ from rocrate.model import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from tokenshift.provenance.audit import Audit
 from tokenshift.config.study import Study
+from tokenshift.provenance.audit import Audit
 from tokenshift.provenance.lineage import commit, device
 from tokenshift.provenance.records import record_path
 

@@ -5,11 +5,12 @@ import hashlib
 from modulefinder import ModuleFinder
 from pathlib import Path
 
-LIBRARY = Path(__file__).parent
+LIBRARY = Path(__file__).parents[1]
+ROOT = LIBRARY.parents[1]  # of the project
 
 
 # They record what a job did; no result depends on them.
-RECORDING = ["tokenshift.records"]
+RECORDING = ["tokenshift.provenance.records"]
 
 
 def sha256(path: str | Path) -> str:

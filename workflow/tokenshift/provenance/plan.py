@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenshift.errors import StudyError, nearest
-
-WORKFLOW = Path(__file__).parents[1]
+from tokenshift.provenance.hashes import LIBRARY, ROOT
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def plan(root: Path, study: str, *arguments: str) -> list[Job]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "plan.jsonl"
         command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--logger", "plan"]
-        environment = {**os.environ, "PYTHONPATH": str(WORKFLOW), "TOKENSHIFT_PLAN": str(file)}
+        environment = {**os.environ, "PYTHONPATH": str(LIBRARY.parent), "TOKENSHIFT_PLAN": str(file)}
         result = subprocess.run(
             [*command, "--config", f"study={study}", *arguments],
             cwd=root,
@@ -104,7 +103,7 @@ def whole_plan(root: Path, study: str, *targets: str) -> list[Job]:
 
 def figure_files(study: str, figure: str) -> list[str]:
     """The files of a figure of the study of that name. Raises StudyError when the project draws no such figure."""
-    known = sorted(script.stem for script in (WORKFLOW / "scripts/figures").glob("*.py"))
+    known = sorted(script.stem for script in (ROOT / "workflow/scripts/figures").glob("*.py"))
     if figure not in known:
         raise StudyError(f"no figure '{figure}'{nearest(figure, known)}")
     return [f"results/{study}/figures/{figure}.{form}" for form in ("pdf", "png", "csv")]

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tokenshift.config.study import Study
-from tokenshift.provenance.plan import Job, figure_files, plan, whole_plan
 from tokenshift.errors import StudyError
 from tokenshift.provenance.hashes import file_hash
+from tokenshift.provenance.plan import Job, figure_files, plan, whole_plan
 from tokenshift.provenance.records import record_path
 
 PROJECT = ("Snakefile", "config", "envs", "profiles", "requirements.lock", "workflow")

@@ -19,12 +19,11 @@ from typing import Any
 from tokenshift import ledger
 from tokenshift.artifacts import SCHEMA_VERSION, atomic_file
 from tokenshift.errors import StudyError
+from tokenshift.provenance.hashes import ROOT, code_hash, file_hash, sha256
 from tokenshift.provenance.packages import differing, installed, pins
-from tokenshift.provenance.hashes import code_hash, file_hash, sha256
 
 RECORD_VERSION = 1
 SUFFIX = ".prov.json"
-ROOT = Path(__file__).parents[2]
 
 
 def record_path(output: str | Path) -> Path:

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
-from tokenshift.errors import StudyError
-from tokenshift.policies.generation import Cancelled, Policy, batches, generate, never
-from tokenshift.noise import uniforms
-from tokenshift.policies.rollouts import Requests, grade, requests
 from tokenshift.distributions.sampling import Sampling
+from tokenshift.errors import StudyError
+from tokenshift.noise import uniforms
+from tokenshift.policies.generation import Cancelled, Policy, batches, generate, never
+from tokenshift.policies.rollouts import Requests, grade, requests
+from tokenshift.problems.grading import Grader
 from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context
 from tokenshift.training.phases import phase
 from tokenshift.training.world import World
-from tokenshift.problems.grading import Grader
 
 
 @dataclass(frozen=True)

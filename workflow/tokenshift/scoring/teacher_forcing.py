@@ -1,6 +1,6 @@
 """Two models along fixed responses: every statistic of the scores file, by teacher forcing.
 
-Final hidden states are computed once per batch (tokenshift.policies.forward) and kept at response positions only; both output
+Final hidden states are computed once per batch (policies.forward) and kept at response positions only; both output
 heads and all statistics then run over small chunks of positions, so nothing of size (response, vocabulary) ever exists.
 Responses are taken a group of problems at a time, so memory does not grow with their number. No batch reaches beyond a
 group, and shards are whole groups: over how many jobs the work is spread changes no bit.

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.tables.budget import best_choice, best_single
 from tokenshift.errors import StudyError
-from tokenshift.tables.statistics import Bootstrap, Resampled
+from tokenshift.tables.budget import best_choice, best_single
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
+from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.sweep import CONTROLS, Sweep, sweep
 
 # (value, cost, budget) -> index of the threshold for each problem, or of the one for all

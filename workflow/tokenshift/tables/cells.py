@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.tables.statistics import Bootstrap, Resampled, ratio_of_sums
 from tokenshift.tables.files import collect, names, scan_scores
+from tokenshift.tables.statistics import Bootstrap, Resampled, ratio_of_sums
 
 EVERY = pl.col("problem_id").is_not_null()
 

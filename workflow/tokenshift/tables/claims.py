@@ -11,7 +11,6 @@ from pathlib import Path
 
 import polars as pl
 
-from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import measure
 from tokenshift.tables.entropy_by_js import mean_entropy, share_low_entropy
 from tokenshift.tables.evidence import Evidence, NotMeasured, gather
@@ -21,6 +20,7 @@ from tokenshift.tables.low_probability import share_improbable
 from tokenshift.tables.position_profile import by_share, profile_cell
 from tokenshift.tables.rank_reordering import share_within
 from tokenshift.tables.sparsity import share_above, share_below
+from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.sweep import CONTROLS, Sweep, check_matched
 from tokenshift.tables.token_identity import token_sums, variance_explained
 from tokenshift.tables.top_k_overlap import overlap

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
+from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.sweep import CONTROLS, Sweep, check_matched, sweep
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import Cell, measure
 from tokenshift.tables.files import Files, scan, scan_scores
+from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.sweep import Sweep, strictest_control, sweep
 
 

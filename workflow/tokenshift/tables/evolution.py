@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.tables.statistics import Bootstrap, Resampled, weighted_quantiles
 from tokenshift.tables.cells import problem_index, table_rows
 from tokenshift.tables.files import collect, names, scan
+from tokenshift.tables.statistics import Bootstrap, Resampled, weighted_quantiles
 
 DIVERGENCES = ["js", "js_nucleus"]
 DIGITS = 4

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.tables.statistics import Bootstrap
+from tokenshift.scoring.trajectories import is_mixed, scan_trajectory, sweep_of
 from tokenshift.tables.cells import Cell, measure, ratio, table_rows, total
 from tokenshift.tables.files import Files, by_names, collect, names, scan_scores, with_lengths
-from tokenshift.scoring.trajectories import is_mixed, scan_trajectory, sweep_of
+from tokenshift.tables.statistics import Bootstrap
 
 
 def index_edges(longest: int, bins: int) -> list[int]:

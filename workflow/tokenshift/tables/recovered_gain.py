@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
+from tokenshift.tables.statistics import Bootstrap, Resampled
 from tokenshift.tables.sweep import Sweep, sweep
 
 

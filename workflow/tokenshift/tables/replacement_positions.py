@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tokenshift.artifacts import shards
-from tokenshift.tables.statistics import Bootstrap, Resampled, ratio_of_sums
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
 from tokenshift.tables.position_profile import index_edges
+from tokenshift.tables.statistics import Bootstrap, Resampled, ratio_of_sums
 from tokenshift.tables.sweep import CONTROLS, Sweep, check_matched, sweep
 
 QUANTITIES = {"switched_share": "switched", "effective_share": "replaced"}

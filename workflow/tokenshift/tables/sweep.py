@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.tables.statistics import Bootstrap, Resampled, pass_at, ratio_of_sums
 from tokenshift.tables.files import collect, scan
+from tokenshift.tables.statistics import Bootstrap, Resampled, pass_at, ratio_of_sums
 
 # What of the js run of its direction a random control has in common, the strictest control first.
 CONTROLS = {

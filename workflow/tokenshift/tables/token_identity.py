@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.tables.statistics import Bootstrap, Resampled
-from tokenshift.tables.statistics import variance_explained as variance_explained_by_groups
 from tokenshift.tables.cells import Cell, measure, problem_index, ratio, table_rows, total
 from tokenshift.tables.files import collect, names, scan, scan_scores
+from tokenshift.tables.statistics import Bootstrap, Resampled
+from tokenshift.tables.statistics import variance_explained as variance_explained_by_groups
 
 
 def token_sums(scores: pl.LazyFrame, analysis: dict) -> pl.DataFrame:

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.tables.statistics import Bootstrap, Resampled, average, average_of_seeds, t_interval
 from tokenshift.tables.cells import mean, measure, share, table_rows
 from tokenshift.tables.files import names, read_responses
+from tokenshift.tables.statistics import Bootstrap, Resampled, average, average_of_seeds, t_interval
 
 Group = dict[int, Resampled]  # by seed; the cells are accuracy and length
 
