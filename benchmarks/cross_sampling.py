@@ -23,11 +23,15 @@ import torch
 from shapes import QWEN2_7B, SMOLLM2_135M
 from transformers import AutoModelForCausalLM
 
-from tokenshift.cross_sampling import NONE, Cost, CrossSample, Resources, Threshold, cross_sample, named
+from tokenshift.cross_sampling.decoder import cross_sample
+from tokenshift.cross_sampling.resources import Cost, Resources
+from tokenshift.cross_sampling.rules import NONE, Threshold, named
+from tokenshift.cross_sampling.trace import CrossSample
 from tokenshift.distributions.sampling import Sampling, draw
 from tokenshift.noise import uniforms
-from tokenshift.policies.generation import Policy, generate
+from tokenshift.policies.generation import generate
 from tokenshift.policies.models import load_model, load_tokenizer
+from tokenshift.policies.policy import Policy
 
 TEXT = Path(__file__).parents[1] / "LICENSE"
 PARTS = ["passes", "speed", "sweep"]

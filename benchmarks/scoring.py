@@ -39,8 +39,8 @@ from transformers import PretrainedConfig, PreTrainedModel, Qwen2Config
 from tokenshift.artifacts import write_parquet_parts
 from tokenshift.config.measurements import Scoring
 from tokenshift.distributions.comparison import Settings, compare
-from tokenshift.policies.generation import Policy
 from tokenshift.policies.models import load_model, load_tokenizer
+from tokenshift.policies.policy import Policy
 from tokenshift.schemas import SCORES
 from tokenshift.scoring.teacher_forcing import Work, score
 

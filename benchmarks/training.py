@@ -32,7 +32,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tokenshift.config.models import Architecture, Rl
 from tokenshift.distributions.sampling import Sampling
-from tokenshift.policies.generation import Policy
+from tokenshift.policies.policy import Policy
 from tokenshift.problems.grading import Grader, last_boxed
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts

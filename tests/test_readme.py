@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tokenshift.config import load_study
+from tokenshift.config.loading import load_study
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

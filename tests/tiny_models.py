@@ -8,7 +8,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from tokenshift.policies.generation import Policy
+from tokenshift.policies.policy import Policy
 
 VOCABULARY = 23
 STOP = 1

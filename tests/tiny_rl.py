@@ -11,7 +11,7 @@ from transformers import Qwen2ForCausalLM
 from tiny_training import EOS, OPTIMISATION, start, tiny_model
 from tokenshift.config.models import Rl
 from tokenshift.distributions.sampling import Sampling
-from tokenshift.policies.generation import Policy
+from tokenshift.policies.policy import Policy
 from tokenshift.problems.grading import Grader
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Group, Rollouts

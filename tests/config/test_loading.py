@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tokenshift.config import load_study
+from tokenshift.config.loading import load_study
 from tokenshift.config.recipes import DAPO
 from tokenshift.errors import StudyError
 

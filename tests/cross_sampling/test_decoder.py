@@ -4,10 +4,12 @@ import torch
 
 from cross_sampling.two_policies import Reference, pair, requests, resources
 from tiny_models import tiny_model
-from tokenshift.cross_sampling import ALL, CRITERIA, NONE, cross_sample, named
+from tokenshift.cross_sampling.decoder import cross_sample
+from tokenshift.cross_sampling.rules import ALL, CRITERIA, NONE, named
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
-from tokenshift.policies.generation import Policy, generate
+from tokenshift.policies.generation import generate
+from tokenshift.policies.policy import Policy
 
 SAMPLING = Sampling(1.1, 0.9, 16)
 ROWS = 21

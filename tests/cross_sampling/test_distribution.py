@@ -10,11 +10,11 @@ from cross_sampling.two_policies import resources
 from naive_sampling import nucleus_probabilities
 from tests_of_fit import rejects
 from tiny_models import tiny_policy
-from tokenshift.cross_sampling import cross_sample, named
-from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence
+from tokenshift.cross_sampling.decoder import cross_sample
+from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence, named
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.noise import uniforms
-from tokenshift.policies.generation import Policy
+from tokenshift.policies.policy import Policy
 
 TOKENS, LENGTH, STOP, PROMPT, RESPONSES = 3, 3, 1, (2, 0), 4000
 SAMPLING = Sampling(1.0, 0.95, LENGTH)

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tokenshift.cross_sampling import CRITERIA, named
+from tokenshift.cross_sampling.rules import CRITERIA, named
 from tokenshift.cross_sampling.sweeps import criterion_values, sweep_thresholds
 from tokenshift.errors import StudyError
 

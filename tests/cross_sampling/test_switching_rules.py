@@ -5,8 +5,7 @@ import pytest
 import torch
 from scipy import spatial, stats
 
-from tokenshift.cross_sampling import ALL, CRITERIA, NONE, named
-from tokenshift.cross_sampling.rules import Distribution, Evidence
+from tokenshift.cross_sampling.rules import ALL, CRITERIA, NONE, Distribution, Evidence, named
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 

@@ -7,11 +7,12 @@ import torch
 
 from naive_sampling import naive_draw
 from tiny_models import VOCABULARY, mixed, tiny_policy
-from tokenshift.cross_sampling import Criterion, CrossSample, Resources
-from tokenshift.cross_sampling.rules import Distribution, Evidence
+from tokenshift.cross_sampling.resources import Resources
+from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence
+from tokenshift.cross_sampling.trace import CrossSample
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.noise import uniforms
-from tokenshift.policies.generation import Policy
+from tokenshift.policies.policy import Policy
 
 
 def resources(batch_size=32, draft: int | None = 5, memory_mb=100, near_tie=1e-12) -> Resources:

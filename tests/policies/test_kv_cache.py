@@ -9,8 +9,9 @@ from tiny_models import VOCABULARY, tiny_policy
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 from tokenshift.policies.cached_policy import bytes_per_token
-from tokenshift.policies.generation import Policy, generate
+from tokenshift.policies.generation import generate
 from tokenshift.policies.kv_cache import require_plain_cache
+from tokenshift.policies.policy import Policy
 
 SIZES = {"vocab_size": VOCABULARY + 2, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 

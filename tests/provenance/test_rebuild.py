@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from recorded import JOBS, ROOT, spec
-from tokenshift.config import load_study
+from tokenshift.config.loading import load_study
 from tokenshift.provenance.hashes import file_hash
 from tokenshift.provenance.plan import Job
 from tokenshift.provenance.rebuild import difference, local_sources, model_jobs

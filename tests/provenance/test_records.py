@@ -132,16 +132,16 @@ def test_seeds_are_found_wherever_they_stand():
     assert seeds({"seed": 1, "rl": {"seed": 2, "steps": 3}, "name": "x"}) == {"seed": 1, "rl.seed": 2}
 
 
-def test_no_result_depends_on_the_module_that_writes_records(tmp_path, monkeypatch):
+def test_no_result_depends_on_the_modules_that_record_and_report(tmp_path, monkeypatch):
     library = tmp_path / "tokenshift"
     shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(hashes, "LIBRARY", library)
-    hashes = {}
-    for edited in ("nothing", "records.py", "artifacts.py"):
+    code = {}
+    for edited in ("nothing", "provenance/records.py", "progress.py", "artifacts.py"):
         script = tmp_path / edited / "problems.py"
-        script.parent.mkdir()
+        script.parent.mkdir(parents=True)
         shutil.copy(SCRIPT, script)
         if edited != "nothing":
             (library / edited).write_text((library / edited).read_text() + "\nEDITED = True\n")
-        hashes[edited] = code_hash(script)
-    assert hashes["nothing"] == hashes["records.py"] != hashes["artifacts.py"]
+        code[edited] = code_hash(script)
+    assert code["nothing"] == code["provenance/records.py"] == code["progress.py"] != code["artifacts.py"]

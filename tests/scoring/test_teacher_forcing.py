@@ -13,8 +13,8 @@ from naive_scoring import naive_row
 from tiny_models import VOCABULARY, mixed, tiny_model, tiny_policy
 from tokenshift.distributions.comparison import Settings, Truncation, compare
 from tokenshift.errors import StudyError
-from tokenshift.policies.generation import Policy
 from tokenshift.policies.models import load_model, load_tokenizer
+from tokenshift.policies.policy import Policy
 from tokenshift.schemas import SCORES
 from tokenshift.scoring.teacher_forcing import Work, score
 

@@ -10,7 +10,7 @@ import yaml
 from polars.testing import assert_frame_equal
 
 from checkouts import Checkout, copy_project
-from tokenshift.config import load_study
+from tokenshift.config.loading import load_study
 from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.provenance.plan import whole_plan
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from tokenshift.config import load_study
+from tokenshift.config.loading import load_study
 from tokenshift.errors import StudyError
 from tokenshift.provenance.packages import require_locked
 from tokenshift.provenance.hashes import code_hash, file_hash

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tokenshift.artifacts import atomic_file
 from tokenshift.command import run
-from tokenshift.config import load_study
+from tokenshift.config.loading import load_study
 from tokenshift.errors import StudyError
 from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.provenance.lineage import page, summary, tree, verdict

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tokenshift.artifacts import scan_parquet
 from tokenshift.command import run
-from tokenshift.cross_sampling import ALL, NONE, named
+from tokenshift.cross_sampling.rules import ALL, NONE, named
 from tokenshift.cross_sampling.sweeps import criterion_values, run_sweep, sweep_parser, sweep_thresholds
 from tokenshift.schemas import SCORES
 

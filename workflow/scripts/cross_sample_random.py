@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tokenshift.artifacts import scan_parquet
 from tokenshift.command import run
-from tokenshift.cross_sampling import named
 from tokenshift.cross_sampling.controls import Budgets, budgets, probabilities
+from tokenshift.cross_sampling.rules import named
 from tokenshift.cross_sampling.sweeps import run_sweep, sweep_parser
 from tokenshift.schemas import CROSS_SAMPLES
 

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from tokenshift.command import run
-from tokenshift.config import load_study
+from tokenshift.config.loading import load_study
 from tokenshift.errors import StudyError
 from tokenshift.provenance.rebuild import rebuild, rebuild_from_scratch
 

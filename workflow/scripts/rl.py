@@ -11,8 +11,8 @@ import torch
 from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
 from tokenshift.distributions.sampling import Sampling
-from tokenshift.policies.generation import Policy
 from tokenshift.policies.models import load_model, load_tokenizer
+from tokenshift.policies.policy import Policy
 from tokenshift.problems.grading import Grader
 from tokenshift.provenance.hashes import file_hash, folder_hash
 from tokenshift.rl.loop import train

@@ -1,6 +1,8 @@
-"""The study file: typed (`study`), read with helpful errors (`loading`), documented (`reference`)."""
+"""The study file: every key with its type, bounds, default and meaning.
 
-from tokenshift.config.loading import load_study
-from tokenshift.config.study import Study
+In: a YAML file. Out: a `Study`, of which rules hand each script the sections that it needs. Read `study` and the
+sections that it imports; `loading` reads a file with one clear line per mistake, `names` checks what refers to what,
+`documentation` generates config/README.md and the JSON schema.
 
-__all__ = ["Study", "load_study"]
+No result depends on these modules beyond the values in a job's spec, so they are no part of a job's code hash.
+"""

@@ -1,19 +1,7 @@
-"""Decoding with two policies: switching rules, and the decoder that applies them."""
+"""Decoding with two policies (arXiv 2603.22446, analysis 2): which of the differing tokens cause the gain.
 
-from tokenshift.cross_sampling.decoder import cross_sample
-from tokenshift.cross_sampling.resources import Cost, Resources
-from tokenshift.cross_sampling.rules import ALL, CRITERIA, NONE, Criterion, Threshold, named
-from tokenshift.cross_sampling.trace import CrossSample
-
-__all__ = [
-    "ALL",
-    "CRITERIA",
-    "NONE",
-    "Cost",
-    "Criterion",
-    "CrossSample",
-    "Resources",
-    "Threshold",
-    "cross_sample",
-    "named",
-]
+In: two policies, problems, and scores from which thresholds are chosen. Out: cross_samples/*.parquet. Read `rules`
+(where to switch), `trace` (what is known of a response, and what a threshold makes of it), `decoder` (drafts, and their
+verification) with `drafts` and `resources`; then `sweeps` (all thresholds of a criterion) and `controls` (switching at
+random with a matched budget).
+"""

@@ -27,8 +27,9 @@ from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence, T
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.cached_policy import PREFILL, CachedPolicy, Sequences, bytes_per_token
-from tokenshift.policies.generation import Policy, draw_tokens
+from tokenshift.policies.generation import draw_tokens
 from tokenshift.policies.kv_cache import slots_for
+from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 
 LOGITS_MB = 512  # of one policy's drafted logits, which limits drafts

@@ -11,7 +11,9 @@ import pyarrow as pa
 import torch
 
 from tokenshift.artifacts import read_parquet, write_parquet
-from tokenshift.cross_sampling import Criterion, Resources, Threshold, cross_sample
+from tokenshift.cross_sampling.decoder import cross_sample
+from tokenshift.cross_sampling.resources import Resources
+from tokenshift.cross_sampling.rules import Criterion, Threshold
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 from tokenshift.noise import uniforms

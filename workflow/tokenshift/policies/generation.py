@@ -7,34 +7,16 @@ independently: a finished one is refilled from the queue at once.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tokenshift.distributions.sampling import Sampling, draw_with_margins, probabilities
 from tokenshift.errors import NotFinite
 from tokenshift.policies.cached_policy import CachedPolicy, Sequences, bytes_per_token
-from tokenshift.policies.models import vocabulary
+from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A model with what decoding needs to know of it."""
-
-    model: PreTrainedModel
-    stop_token_ids: tuple[int, ...]  # any of these ends a response
-    vocabulary_size: int  # outputs beyond are padding rows, never drawn
-
-    @classmethod
-    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "Policy":
-        """Policy of `model`: ends at its generation config's end-of-sequence tokens or the tokenizer's."""
-        configured = model.generation_config.eos_token_id
-        stops = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
-        return cls(model, tuple(sorted(stops - {None})), len(vocabulary(tokenizer)))
 
 
 class Cancelled(Exception):

@@ -1,12 +1,30 @@
-"""Loading a model with its tokenizer as a policy, and the two policies of a pair onto their devices."""
+"""A policy: a model with what sampling needs to know of it; loading one, or the two of a pair, onto devices."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from tokenshift.policies.generation import Policy
-from tokenshift.policies.models import load_model, load_tokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tokenshift.policies.models import load_model, load_tokenizer, vocabulary
 
 # Devices of base and tuned model, by compute.placement; "auto" spreads a model over all GPUs.
 PLACES = {"apart": ("cuda:0", "cuda:1"), "sharded": ("auto", "auto")}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model with what decoding needs to know of it."""
+
+    model: PreTrainedModel
+    stop_token_ids: tuple[int, ...]  # any of these ends a response
+    vocabulary_size: int  # outputs beyond are padding rows, never drawn
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "Policy":
+        """Policy of `model`: ends at its generation config's end-of-sequence tokens or the tokenizer's."""
+        configured = model.generation_config.eos_token_id
+        stops = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+        return cls(model, tuple(sorted(stops - {None})), len(vocabulary(tokenizer)))
 
 
 def load_policy(folder: Path, compute: dict, place: int = 0) -> Policy:

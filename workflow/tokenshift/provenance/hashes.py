@@ -9,8 +9,8 @@ LIBRARY = Path(__file__).parents[1]
 ROOT = LIBRARY.parents[1]  # of the project
 
 
-# They record what a job did; no result depends on them.
-RECORDING = ["tokenshift.provenance.records"]
+# No result depends on these: they record what a job did, or report how far it has come.
+WITHOUT_EFFECT = ["tokenshift.provenance.records", "tokenshift.progress"]
 
 
 def sha256(path: str | Path) -> str:
@@ -40,12 +40,13 @@ def code_hash(script: Path) -> str:
     """Hash of `script` with all modules of this library that it imports, directly or not.
 
     Depends on content alone: touching or checking out a file changes nothing, editing any of these files does. Modules
-    in RECORDING, and what they alone import, do not count.
+    in WITHOUT_EFFECT, and what they alone import, do not count; nor do __init__ files, which hold a docstring alone.
     """
-    finder = ModuleFinder(path=[str(LIBRARY.parent)], excludes=RECORDING)
+    finder = ModuleFinder(path=[str(LIBRARY.parent)], excludes=WITHOUT_EFFECT)
     finder.run_script(str(script))
-    modules = sorted(Path(module.__file__) for module in finder.modules.values() if module.__file__)
+    files = sorted(Path(module.__file__) for module in finder.modules.values() if module.__file__)
     digest = hashlib.sha256()
-    for module in modules:
-        digest.update(file_hash(module).encode())
+    for file in files:
+        if file.name != "__init__.py":
+            digest.update(file_hash(file).encode())
     return digest.hexdigest()[:16]

@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerBase
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 from tokenshift.noise import uniforms
-from tokenshift.policies.generation import Cancelled, Policy, batches, generate, never
+from tokenshift.policies.generation import Cancelled, batches, generate, never
+from tokenshift.policies.policy import Policy
 from tokenshift.policies.rollouts import Requests, grade, requests
 from tokenshift.problems.grading import Grader
 from tokenshift.training.batches import shuffled_batch

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from tokenshift.distributions.comparison import Settings, compare
 from tokenshift.errors import StudyError
 from tokenshift.policies.forward import Batch, Sequences, own_head, plan, response_hidden_states
-from tokenshift.policies.generation import Policy
+from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 from tokenshift.schemas import SCORES
 
