@@ -10,11 +10,14 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
+from tokenshift.config.compute import Hardware
 from tokenshift.config.loading import load_study
+from tokenshift.config.measurements import Compared, Drafting, ResponseSampling
 from tokenshift.errors import StudyError
 from tokenshift.provenance.packages import require_locked
 from tokenshift.provenance.hashes import code_hash, file_hash
 from tokenshift.provenance.records import require_own
+from tokenshift.registries.trajectories import DIRECTIONS, OWN
 from tokenshift.cluster.resources import inference_gpus, launcher, memory_mb, size_of, training_gpus
 from tokenshift.summary import summary
 
@@ -63,11 +66,6 @@ def data_hash(where, entry):
     return file_hash(source.path) if source and Path(source.path).is_file() else None
 
 
-def section(value):
-    """A section of the study as plain data."""
-    return value.model_dump(mode="json", by_alias=True)
-
-
 def one_of(names):
     """Wildcard constraint: one of `names` (of none, nothing)."""
     return "|".join(names) or "(?!)"
@@ -97,18 +95,19 @@ def heldout_problems(rl):
     return [] if rl.evaluation is None else f"{RESULTS}/problems/{rl.evaluation.problems}.parquet"
 
 
-def compute_spec():
-    """What a result depends on of the machine: not the requested memory or time."""
-    return STUDY.compute.model_dump(mode="json", include={"device", "dtype", "placement"})
+def part_of(value, kind):
+    """Those keys of a section that it has from the section type `kind`, as plain data."""
+    return value.model_dump(mode="json", include=set(kind.model_fields))
 
 
 def training_spec(model):
+    """Settings of the job that trains `model`."""
     entry = STUDY.models[model]
     return {
-        entry.origin: section(getattr(entry, entry.origin)),
+        entry.origin: getattr(entry, entry.origin).plain(),
         "seed": entry.seeds[0],
-        "prompt": section(STUDY.prompt),
-        "compute": compute_spec(),
+        "prompt": STUDY.prompt.plain(),
+        "compute": part_of(STUDY.compute, Hardware),
     }
 
 
@@ -116,30 +115,26 @@ def sampling_spec():
     """Settings of every job that samples responses to evaluation problems."""
     return {
         "seed": STUDY.seed,
-        "prompt": section(STUDY.prompt),
-        "evaluation": STUDY.evaluation.model_dump(mode="json", exclude={"sets"}),
-        "compute": compute_spec(),
+        "prompt": STUDY.prompt.plain(),
+        "evaluation": part_of(STUDY.evaluation, ResponseSampling),
+        "compute": part_of(STUDY.compute, Hardware),
     }
 
 
 def sweep_spec(wildcards):
     """Settings of every job that decodes with two policies."""
-    decoding = STUDY.cross_sampling.model_dump(mode="json", include={"draft", "memory_mb"})
     return {
         "pair": wildcards.pair,
         "set": wildcards.problem_set,
         "direction": wildcards.direction,
-        "decoding": decoding,
+        "drafting": part_of(STUDY.cross_sampling, Drafting),
         **sampling_spec(),
     }
 
 
-def truncations_spec():
-    """The evaluation's sampling distribution and the further ones at which JS is measured."""
-    return {
-        "truncation": {"temperature": STUDY.evaluation.temperature, "top_p": STUDY.evaluation.top_p},
-        "ablation": [section(further) for further in STUDY.scoring.ablation],
-    }
+def evaluation_truncation():
+    """The evaluation's sampling distribution."""
+    return {"temperature": STUDY.evaluation.temperature, "top_p": STUDY.evaluation.top_p}
 
 
 def scoring_spec(wildcards):
@@ -147,9 +142,11 @@ def scoring_spec(wildcards):
     return {
         "pair": wildcards.pair,
         "set": wildcards.problem_set,
-        **truncations_spec(),
-        **STUDY.scoring.model_dump(mode="json", exclude={"trajectories", "ablation"}),
-        "compute": compute_spec(),
+        "truncation": evaluation_truncation(),
+        "compared": part_of(STUDY.scoring, Compared),
+        "batch_tokens": STUDY.scoring.batch_tokens,
+        "chunk_memory_mb": STUDY.scoring.chunk_memory_mb,
+        "compute": part_of(STUDY.compute, Hardware),
     }
 
 
@@ -210,6 +207,6 @@ wildcard_constraints:
     corpus=one_of(STUDY.corpora),
     model=one_of(STUDY.models),
     pair=one_of(STUDY.pairs),
-    trajectory=one_of(dict.fromkeys(["tuned", "base", *STUDY.scoring.trajectories])),
-    direction="forward|reverse",
+    trajectory=one_of(dict.fromkeys([*OWN, *STUDY.scoring.trajectories])),
+    direction=one_of(DIRECTIONS),
     shard=r"\d+",

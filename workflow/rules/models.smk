@@ -18,7 +18,7 @@ rule fetch_model:
         mem_mb=4000,
         runtime=240,
     params:
-        spec=lambda w: spec("fetch_model.py", "inference", **section(STUDY.models[w.model].pretrained)),
+        spec=lambda w: spec("fetch_model.py", "inference", pretrained=STUDY.models[w.model].pretrained.plain()),
     message:
         "Linking model {wildcards.model}"
     shell:

@@ -21,7 +21,7 @@ rule problems:
             "problems.py",
             "data",
             name=w.problem_set,
-            problems=section(STUDY.problems[w.problem_set]),
+            problems=STUDY.problems[w.problem_set].plain(),
             source=data_hash(f"problems.{w.problem_set}", STUDY.problems[w.problem_set]),
         ),
     message:
@@ -51,7 +51,7 @@ rule corpus:
             "corpus.py",
             "data",
             name=w.corpus,
-            corpus=section(STUDY.corpora[w.corpus]),
+            corpus=STUDY.corpora[w.corpus].plain(),
             source=data_hash(f"corpora.{w.corpus}", STUDY.corpora[w.corpus]),
         ),
     message:

@@ -26,7 +26,7 @@ for table in SCORE_TABLES:
             runtime=10,
         params:
             table=table,
-            spec=spec(f"tables/{table}.py", "analysis", analysis=section(STUDY.analysis)),
+            spec=spec(f"tables/{table}.py", "analysis", analysis=STUDY.analysis.plain()),
         message:
             f"Table {table}"
         shell:
@@ -57,7 +57,7 @@ rule table_position_profile:
             "tables/position_profile.py",
             "analysis",
             pairs={name: {"base": pair.base, "tuned": pair.tuned} for name, pair in STUDY.pairs.items()},
-            analysis=section(STUDY.analysis),
+            analysis=STUDY.analysis.plain(),
         ),
     message:
         "Table position_profile"
@@ -85,7 +85,7 @@ rule table_token_identity:
         tables=1,
         runtime=10,
     params:
-        spec=spec("tables/token_identity.py", "analysis", analysis=section(STUDY.analysis)),
+        spec=spec("tables/token_identity.py", "analysis", analysis=STUDY.analysis.plain()),
     message:
         "Table token_identity"
     shell:
@@ -114,8 +114,11 @@ rule table_truncation:
         spec=spec(
             "tables/truncation.py",
             "analysis",
-            scoring=truncations_spec(),
-            analysis=section(STUDY.analysis),
+            scoring={
+                "truncation": evaluation_truncation(),
+                "ablation": [further.plain() for further in STUDY.scoring.ablation],
+            },
+            analysis=STUDY.analysis.plain(),
         ),
     message:
         "Table truncation"
@@ -142,7 +145,7 @@ rule table_evolution:
         tables=1,
         runtime=10,
     params:
-        spec=spec("tables/evolution.py", "analysis", analysis=section(STUDY.analysis)),
+        spec=spec("tables/evolution.py", "analysis", analysis=STUDY.analysis.plain()),
     message:
         "Table evolution"
     shell:
@@ -173,7 +176,7 @@ for table in SWEEP_TABLES:
             runtime=10,
         params:
             table=table,
-            spec=spec(f"tables/{table}.py", "analysis", analysis=section(STUDY.analysis)),
+            spec=spec(f"tables/{table}.py", "analysis", analysis=STUDY.analysis.plain()),
         message:
             f"Table {table}"
         shell:
@@ -199,7 +202,7 @@ rule table_training:
         tables=1,
         runtime=10,
     params:
-        spec=spec("tables/training.py", "analysis", analysis=section(STUDY.analysis), **training_groups()),
+        spec=spec("tables/training.py", "analysis", analysis=STUDY.analysis.plain(), **training_groups()),
     message:
         "Table training"
     shell:
@@ -227,7 +230,7 @@ rule table_training_curves:
             "tables/training_curves.py",
             "analysis",
             groups=by_group(rl_models()),
-            analysis=section(STUDY.analysis),
+            analysis=STUDY.analysis.plain(),
         ),
     message:
         "Table training_curves"
@@ -261,7 +264,7 @@ rule table_claims:
             "tables/claims.py",
             "analysis",
             pairs={name: {"control": pair.control} for name, pair in STUDY.pairs.items()},
-            analysis=section(STUDY.analysis),
+            analysis=STUDY.analysis.plain(),
             training=training_groups(),
         ),
     message:

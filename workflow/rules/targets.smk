@@ -1,9 +1,8 @@
 """Which files each stage of this study makes and takes."""
 
-from tokenshift.config.measurements import PILOTS
-from tokenshift.scoring.trajectories import is_mixed, sweep_of
+from tokenshift.registries.controls import CONTROLS
+from tokenshift.registries.trajectories import Mixed
 
-MIXED = [name for name in STUDY.scoring.trajectories if is_mixed(name)]
 SCORE_TABLES = [
     "sparsity",
     "entropy_by_js",
@@ -24,22 +23,22 @@ SWEEP_TABLES = [
 
 def trajectory_responses(wildcards):
     """The file whose responses are scored: rollouts of the pair's tuned or base model, or a sweep's cross-samples."""
-    if is_mixed(wildcards.trajectory):
-        sweep, _ = sweep_of(wildcards.trajectory)
-        return f"{RESULTS}/cross_samples/{wildcards.pair}/{wildcards.problem_set}/{sweep}.parquet"
+    mixed = Mixed.parse(wildcards.trajectory)
+    if mixed:
+        return f"{RESULTS}/cross_samples/{wildcards.pair}/{wildcards.problem_set}/{mixed.sweep}.parquet"
     model = getattr(STUDY.pairs[wildcards.pair], wildcards.trajectory)
     return f"{RESULTS}/rollouts/{model}/{wildcards.problem_set}.parquet"
 
 
 def primary_scores(wildcards):
     """Scores along the primary policy's own responses: a sweep's thresholds are quantiles of them."""
-    trajectory = {"forward": "base", "reverse": "tuned"}[wildcards.direction]
-    return f"{RESULTS}/scores/{wildcards.pair}/{wildcards.problem_set}/{trajectory}.parquet"
+    primary, _ = DIRECTIONS[wildcards.direction]
+    return f"{RESULTS}/scores/{wildcards.pair}/{wildcards.problem_set}/{primary}.parquet"
 
 
 def pilot_run(wildcards):
     """The run that calibrates a control matched on replaced tokens; none for the others."""
-    pilot = PILOTS.get(wildcards.control)
+    pilot = CONTROLS[wildcards.control].pilot
     folder = f"{RESULTS}/cross_samples/{wildcards.pair}/{wildcards.problem_set}"
     return f"{folder}/{wildcards.direction}-{pilot}.parquet" if pilot else []
 
@@ -55,7 +54,8 @@ def all_scores():
 
 def scored_cross_samples():
     """Sweeps of which a step is a scored trajectory."""
-    return [file for file in all_cross_samples() if Path(file).stem in {sweep_of(t)[0] for t in MIXED}]
+    scored = {mixed.sweep for mixed in map(Mixed.parse, STUDY.scoring.trajectories) if mixed}
+    return [file for file in all_cross_samples() if Path(file).stem in scored]
 
 
 def all_checkpoint_scores():

@@ -55,8 +55,8 @@ class Claims(Section):
     recovered: float = Field(0.8, description="C11, C12: share of the gain recovered or lost is above this.")
 
 
-class Analysis(Section):
-    """Thresholds and bins of the tables."""
+class Measures(Section):
+    """Thresholds, bins and intervals of the tables."""
 
     divergence: Literal["js", "js_nucleus"] = Field(
         "js", description="JS of the claims and of high-JS positions: full vocabulary, or truncated to the nucleus."
@@ -82,10 +82,9 @@ class Analysis(Section):
         4, description="Random halvings of the samples over which the optimal budget is cross-fitted."
     )
     bootstrap: Bootstrap = Field(Bootstrap(), description="Intervals.")
-    claims: Claims = Field(Claims(), description="Bounds of the claims.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Analysis":
+    def _ordered(self) -> "Measures":
         for key in ("js_edges", "entropy_edges", "top_k", "quantiles"):
             values = getattr(self, key)
             if any(later <= earlier for earlier, later in pairwise(values)):
@@ -93,3 +92,9 @@ class Analysis(Section):
         if self.high < self.near_zero:
             raise ValueError(f"high ({self.high}) is below near_zero ({self.near_zero})")
         return self
+
+
+class Analysis(Measures):
+    """Thresholds and bins of the tables."""
+
+    claims: Claims = Field(Claims(), description="Bounds of the claims.")

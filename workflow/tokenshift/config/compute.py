@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from tokenshift.config.section import Positive, Section
 
 
-class Compute(Section):
-    """What the model jobs run on."""
+class Hardware(Section):
+    """What a result of a model job depends on of the machine, by rounding."""
 
     device: Literal["cpu", "cuda"] = Field("cpu", description="Device of inference and training.")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of inference.")
@@ -16,6 +16,11 @@ class Compute(Section):
         "together",
         description="Where a pair's two models lie: both on the device, on two GPUs, or each spread over all GPUs.",
     )
+
+
+class Compute(Hardware):
+    """What the model jobs run on, and what they ask of it."""
+
     threads: Positive = Field(1, description="CPU threads of each model job.")
     shards: Positive = Field(
         1, description="Jobs over which each stage's problems are spread; scores are the same to the bit."

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tokenshift.config.section import Name, Positive, Probability, Section, exactly_one
+from tokenshift.registries.controls import CONTROLS
+from tokenshift.registries.criteria import CRITERIA
+from tokenshift.registries.trajectories import DIRECTIONS
 
 LN_2 = math.log(2)
-
-# The random control whose run shows how often a switched token is also replaced, for those matched on replaced tokens.
-PILOTS = {"random_effective": "random", "random_effective_position": "random_position"}
 
 
 class Pair(Section):
@@ -22,15 +22,20 @@ class Pair(Section):
     control: Name | None = Field(None, description="Pair to report beside this one, such as an SFT model of the base.")
 
 
-class Evaluation(Section):
-    """Sampling of responses for all analyses (paper: temperature 1, top-p 0.7, 32 responses, 20,000 tokens)."""
+class ResponseSampling(Section):
+    """How responses to problems are sampled."""
 
-    sets: list[Name] = Field(min_length=1, description="Problem sets to evaluate on.")
     samples: Positive = Field(32, description="Responses per problem.")
     temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
     top_p: float = Field(0.7, gt=0, le=1, description="Nucleus: smallest set of tokens with at least this probability.")
     max_new_tokens: Positive = Field(20000, description="Longest response.")
     batch_size: Positive = Field(32, description="Responses decoded together.")
+
+
+class Evaluation(ResponseSampling):
+    """Sampling of responses for all analyses (paper: temperature 1, top-p 0.7, 32 responses, 20,000 tokens)."""
+
+    sets: list[Name] = Field(min_length=1, description="Problem sets to evaluate on.")
 
 
 class Truncation(Section):
@@ -40,7 +45,19 @@ class Truncation(Section):
     top_p: float = Field(1.0, gt=0, le=1, description="Mass of the nucleus; 1 for the whole vocabulary.")
 
 
-class Scoring(Section):
+class Compared(Section):
+    """What is compared of two policies at a position, beside their full distributions."""
+
+    top_k: int = Field(10, ge=3, le=127, description="Longest stored candidate list, and compared candidate set.")
+    list_minimum: Probability = Field(
+        0.02, description="Stored candidate lists end where a token's probability is below this."
+    )
+    ablation: list[Truncation] = Field(
+        [], description="Further truncations at which JS is measured, beside the full and the evaluation's."
+    )
+
+
+class Scoring(Compared):
     """Teacher-forced comparison of a pair along fixed responses."""
 
     trajectories: list[Annotated[str, Field(pattern=r"^(tuned|base|(forward|reverse)-[a-z_]+-\d+)$")]] = Field(
@@ -48,13 +65,6 @@ class Scoring(Section):
         min_length=1,
         description="Whose responses are scored: tuned, base, or DIRECTION-CRITERION-STEP, a cross-sample at that step "
         "of its sweep (0: no switch), such as forward-js-3, of the cross-sampled pairs.",
-    )
-    top_k: int = Field(10, ge=3, le=127, description="Longest stored candidate list, and compared candidate set.")
-    list_minimum: Probability = Field(
-        0.02, description="Stored candidate lists end where a token's probability is below this."
-    )
-    ablation: list[Truncation] = Field(
-        [], description="Further truncations at which JS is measured, beside the full and the evaluation's."
     )
     batch_tokens: Positive = Field(16384, description="Tokens per forward pass, padding included.")
     chunk_memory_mb: Positive = Field(
@@ -70,36 +80,35 @@ class Scoring(Section):
         return self
 
 
-class CrossSampling(Section):
+class Drafting(Section):
+    """How cross-sampling decodes; responses do not depend on it, but for near ties."""
+
+    draft: Positive | None = Field(
+        4,
+        description="Tokens that the primary drafts before the intervention is asked; 1: one at a time; null: chosen "
+        "from costs measured while decoding, by which near ties can fall otherwise in another run.",
+    )
+    memory_mb: Positive = Field(8000, description="Memory for keys and values of both models, in MB.")
+
+
+class CrossSampling(Drafting):
     """Decoding with two policies: one token at a time from the primary, or, where a rule fires, the intervention."""
 
     pairs: list[Name] = Field([], description="Pairs to cross-sample.")
-    directions: list[Literal["forward", "reverse"]] = Field(
+    directions: list[Literal[*DIRECTIONS]] = Field(
         ["forward", "reverse"],
         description="forward: base with the tuned policy intervening; reverse: the other way.",
     )
-    criteria: list[
-        Literal[
-            "js",
-            "js_nucleus",
-            "kl_primary_intervention",
-            "kl_intervention_primary",
-            "entropy_primary",
-            "entropy_intervention",
-            "logp_difference",
-        ]
-    ] = Field(
+    criteria: list[Literal[*CRITERIA]] = Field(
         ["js"],
         min_length=1,
         description="What a rule looks at; it switches above a threshold. logp_difference: the primary's minus the "
         "intervention's log-probability of the drafted token.",
     )
-    random_controls: list[Literal["random", "random_position", "random_effective", "random_effective_position"]] = (
-        Field(
-            ["random"],
-            description="Also switch at random, matched to each js run: on the switched share (random), on the "
-            "replaced share (effective), and on either along the response (position).",
-        )
+    random_controls: list[Literal[*CONTROLS]] = Field(
+        ["random"],
+        description="Also switch at random, matched to each js run: on the switched share (random), on the replaced "
+        "share (effective), and on either along the response (position).",
     )
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] | None = Field(
         None, description="Thresholds as increasing quantiles of the criterion along the primary's own responses."
@@ -107,12 +116,6 @@ class CrossSampling(Section):
     thresholds: list[Annotated[float, Field(ge=0)]] | None = Field(
         None, description="Thresholds of js given directly, increasing, in nats; of no other criterion."
     )
-    draft: Positive | None = Field(
-        4,
-        description="Tokens that the primary drafts before the intervention is asked; 1: one at a time; null: chosen "
-        "from costs measured while decoding, by which near ties can fall otherwise in another run.",
-    )
-    memory_mb: Positive = Field(8000, description="Memory for keys and values of both models, in MB.")
 
     @property
     def all_criteria(self) -> list[str]:
@@ -138,7 +141,7 @@ class CrossSampling(Section):
         if self.random_controls and "js" not in self.criteria:
             raise ValueError("random_controls are matched to js, which criteria lack")
         for control in self.random_controls:
-            pilot = PILOTS.get(control)
+            pilot = CONTROLS[control].pilot
             if pilot and pilot not in self.random_controls:
                 raise ValueError(f"random_controls: {control} is calibrated with {pilot}; add it")
         return self

@@ -1,6 +1,6 @@
 """What every part of a study file is made of."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,10 @@ class Section(BaseModel):
     """A mapping of the study file; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data for JSON, with the keys of the study file."""
+        return self.model_dump(mode="json", by_alias=True)
 
 
 def exactly_one(section: Section, *keys: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tokenshift.config.compute import Hardware
 from tokenshift.policies.models import load_model, load_tokenizer, vocabulary
 
 # Devices of base and tuned model, by compute.placement; "auto" spreads a model over all GPUs.
@@ -27,16 +28,16 @@ class Policy:
         return cls(model, tuple(sorted(stops - {None})), len(vocabulary(tokenizer)))
 
 
-def load_policy(folder: Path, compute: dict, place: int = 0) -> Policy:
+def load_policy(folder: Path, compute: Hardware, place: int = 0) -> Policy:
     """The policy of a model folder, as the study's `compute` section says; `place` 1 for the second of a pair.
 
     Raises StudyError when the folder has no weights or no tokenizer.
     """
-    together = (compute["device"], compute["device"])
-    device = PLACES.get(compute["placement"], together)[place]
-    return Policy.of(load_model(folder, compute["dtype"], device), load_tokenizer(folder))
+    together = (compute.device, compute.device)
+    device = PLACES.get(compute.placement, together)[place]
+    return Policy.of(load_model(folder, compute.dtype, device), load_tokenizer(folder))
 
 
-def load_pair(base: Path, tuned: Path, compute: dict) -> tuple[Policy, Policy]:
+def load_pair(base: Path, tuned: Path, compute: Hardware) -> tuple[Policy, Policy]:
     """Both policies of a pair."""
     return load_policy(base, compute), load_policy(tuned, compute, place=1)

@@ -9,8 +9,9 @@ LIBRARY = Path(__file__).parents[1]
 ROOT = LIBRARY.parents[1]  # of the project
 
 
-# No result depends on these: they record what a job did, or report how far it has come.
-WITHOUT_EFFECT = ["tokenshift.provenance.records", "tokenshift.progress"]
+# No result depends on these beyond a job's spec: they check and describe the study file, record what a job did, or
+# report how far it has come.
+WITHOUT_EFFECT = ["tokenshift.config", "tokenshift.provenance.records", "tokenshift.progress"]
 
 
 def sha256(path: str | Path) -> str:
