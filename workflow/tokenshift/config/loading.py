@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tokenshift.config.names import check_names
+from tokenshift.config.replicates import without_seed
 from tokenshift.config.study import Study
 from tokenshift.errors import StudyError, nearest
 
@@ -45,10 +47,15 @@ def load_study(name_or_path: str, root: Path = Path()) -> Study:
     if not isinstance(given, dict):
         raise StudyError(f"{path} must hold a mapping of sections, not {type(given).__name__}")
     try:
-        return Study.model_validate(given)
+        study = Study.model_validate(given)
     except ValidationError as error:
         lines = [_describe(detail, given) for detail in _first_causes(error.errors())]
         raise StudyError("\n".join(f"{path}: {line}" for line in dict.fromkeys(lines))) from None
+    try:
+        check_names(study)
+    except ValueError as error:
+        raise StudyError(f"{path}: {error}") from None
+    return study
 
 
 def _first_causes(details: list[Any]) -> list[Any]:
@@ -65,7 +72,7 @@ def _first_causes(details: list[Any]) -> list[Any]:
 def _declared(location: tuple, given: dict[str, Any]) -> tuple:
     """`location` with a model's name as the study file has it: without the seed that sets its replicates apart."""
     if location[:1] == ("models",) and len(location) > 1 and location[1] not in given["models"]:
-        return ("models", location[1].rpartition("-s")[0], *location[2:])
+        return ("models", without_seed(location[1]), *location[2:])
     return location
 
 

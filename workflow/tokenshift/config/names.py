@@ -1,15 +1,14 @@
 """Checks across the sections of a study: every name that one section uses exists in another, and no cycle."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from tokenshift.config.replicates import without_seed
+from tokenshift.config.study import Study
 from tokenshift.errors import nearest
-
-if TYPE_CHECKING:
-    from tokenshift.config.study import Study
+from tokenshift.registries.trajectories import Mixed
 
 
-def check_references(study: "Study") -> None:
+def check_names(study: Study) -> None:
     """Raise ValueError at the first name of `study` that refers to nothing, and at cyclic `from` or `exclude`."""
     _check_problems_and_corpora(study)
     _check_models(study)
@@ -23,7 +22,7 @@ def _require(name: str, known: Iterable[str], where: str, kind: str) -> None:
         raise ValueError(f"{where}: no {kind} is called '{name}'{nearest(name, known)}")
 
 
-def _require_model(study: "Study", name: str, where: str) -> None:
+def _require_model(study: Study, name: str, where: str) -> None:
     replicates = study.replicates(name)
     if name not in study.models and replicates:
         raise ValueError(f"{where}: model '{name}' has several seeds; name one of {', '.join(replicates)}")
@@ -46,7 +45,7 @@ def _check_acyclic(edges: dict[str, list[str]], where: str) -> None:
         visit(name, [])
 
 
-def _check_problems_and_corpora(study: "Study") -> None:
+def _check_problems_and_corpora(study: Study) -> None:
     for name, problems in study.problems.items():
         for excluded in problems.exclude:
             _require(excluded, study.problems, f"problems.{name}.exclude", "problem set")
@@ -56,7 +55,7 @@ def _check_problems_and_corpora(study: "Study") -> None:
             _require(corpus.problems, study.problems, f"corpora.{name}.problems", "problem set")
 
 
-def _check_models(study: "Study") -> None:
+def _check_models(study: Study) -> None:
     for name, model in study.models.items():
         if model.from_ is not None:
             _require_model(study, model.from_, f"models.{name}.from")
@@ -72,7 +71,7 @@ def _check_models(study: "Study") -> None:
     _check_acyclic(edges, "models: `from`")
 
 
-def _check_pairs(study: "Study") -> None:
+def _check_pairs(study: Study) -> None:
     for name, pair in study.pairs.items():
         _require_model(study, pair.base, f"pairs.{name}.base")
         _require_model(study, pair.tuned, f"pairs.{name}.tuned")
@@ -84,21 +83,22 @@ def _check_pairs(study: "Study") -> None:
                 raise ValueError(f"pairs.{name}.control: '{pair.control}' has another base")
 
 
-def _check_uses(study: "Study") -> None:
+def _check_uses(study: Study) -> None:
     for name in study.evaluation.sets:
         _require(name, study.problems, "evaluation.sets", "problem set")
     for name in study.cross_sampling.pairs:
         _require(name, study.pairs, "cross_sampling.pairs", "pair")
     for name in study.scoring.trajectories:
-        if name not in ("tuned", "base"):
-            _check_mixed(study, name)
+        mixed = Mixed.parse(name)
+        if mixed:
+            _check_mixed(study, mixed, f"scoring.trajectories: {name}")
     if max(study.analysis.top_k) > study.scoring.top_k:
         raise ValueError(
             f"analysis.top_k: {max(study.analysis.top_k)} is more than the {study.scoring.top_k} candidates that "
             f"scoring.top_k stores"
         )
     if study.training is not None:
-        known = {name.rsplit("-s", 1)[0] for name in study.models} | set(study.models)
+        known = {without_seed(name) for name in study.models} | set(study.models)
         named = (study.training.baseline, *study.training.models, *study.training.baselines.values())
         for name in named:
             if not study.replicates(name):
@@ -107,18 +107,17 @@ def _check_uses(study: "Study") -> None:
             raise ValueError("training: the compared models and the baseline must have the same seeds")
 
 
-def _check_mixed(study: "Study", trajectory: str) -> None:
+def _check_mixed(study: Study, trajectory: Mixed, where: str) -> None:
     """A trajectory of cross-samples needs the sweep that it is a step of."""
-    direction, criterion, step = trajectory.split("-")
-    sweeps, where = study.cross_sampling, f"scoring.trajectories: {trajectory}"
+    sweeps = study.cross_sampling
     if not sweeps.pairs:
         raise ValueError(f"{where} needs cross_sampling.pairs")
-    _require(direction, sweeps.directions, where, "direction of cross_sampling")
-    _require(criterion, sweeps.all_criteria, where, "criterion of cross_sampling")
+    _require(trajectory.direction, sweeps.directions, where, "direction of cross_sampling")
+    _require(trajectory.criterion, sweeps.all_criteria, where, "criterion of cross_sampling")
     last = len(sweeps.quantiles or sweeps.thresholds or []) + 1
-    if int(step) > last:
+    if trajectory.step > last:
         raise ValueError(f"{where}: the sweep has steps 0 to {last}")
 
 
-def _seed_of(study: "Study", name: str) -> tuple[int, ...]:
+def _seed_of(study: Study, name: str) -> tuple[int, ...]:
     return tuple(sorted(study.models[replicate].seeds[0] for replicate in study.replicates(name)))

@@ -4,7 +4,6 @@ They are the only places with defaults: scripts receive resolved values. workflo
 config/README.md are generated from them (`make config`).
 """
 
-import re
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -14,7 +13,9 @@ from tokenshift.config.compute import Compute
 from tokenshift.config.measurements import CrossSampling, Evaluation, Pair, Scoring
 from tokenshift.config.models import Model
 from tokenshift.config.problems import Corpus, ProblemSet, Prompt
+from tokenshift.config.replicates import is_replicate, replicate, without_seed
 from tokenshift.config.section import Name, Section, Seed
+from tokenshift.registries.trajectories import OWN
 
 
 class Study(Section):
@@ -46,36 +47,29 @@ class Study(Section):
             seeds = model.get("seeds") if isinstance(model, dict) else None
             if isinstance(seeds, list) and len(seeds) > 1 and len(set(map(str, seeds))) == len(seeds):
                 for seed in seeds:
-                    replicate = f"{name}-s{seed}"
-                    if replicate in given["models"]:
-                        raise ValueError(f"models.{name}: its seed {seed} would be called {replicate}, which exists")
-                    models[replicate] = model | {"seeds": [seed]}
+                    replicated = replicate(name, seed)
+                    if replicated in given["models"]:
+                        raise ValueError(f"models.{name}: its seed {seed} would be called {replicated}, which exists")
+                    models[replicated] = model | {"seeds": [seed]}
             else:
                 models[name] = model
         return given | {"models": models}
-
-    @model_validator(mode="after")
-    def _references(self) -> "Study":
-        from tokenshift.config.names import check_references
-
-        check_references(self)
-        return self
 
     def replicates(self, model: str) -> list[str]:
         """Names of the trained models that `model` stands for: itself, or one per seed."""
         if model in self.models:
             return [model]
-        return [name for name in self.models if re.fullmatch(re.escape(model) + r"-s\d+", name)]
+        return [name for name in self.models if is_replicate(name, model)]
 
     def group(self, model: str) -> str:
         """Name under which the study file declares `model`: without the seed, where it is one of several."""
-        declared, _, seed = model.rpartition("-s")
-        return declared if declared and seed == str(self.models[model].seeds[0]) else model
+        declared = without_seed(model)
+        return declared if model == replicate(declared, self.models[model].seeds[0]) else model
 
     def trajectories(self, pair: str) -> list[str]:
         """Whose responses are scored of `pair`: cross-samples only where it is cross-sampled."""
         mixed = pair in self.cross_sampling.pairs
-        return [name for name in self.scoring.trajectories if mixed or name in ("tuned", "base")]
+        return [name for name in self.scoring.trajectories if mixed or name in OWN]
 
     def checkpoint_steps(self, model: str) -> list[int]:
         """Training steps of which `model` keeps a checkpoint, the final one included; empty if none are kept."""
