@@ -27,7 +27,7 @@ def job(output: str, *inputs: str) -> Job:
     """The job that makes one of the two sets, as Snakemake plans it."""
     given = shlex.quote(json.dumps(spec(Path(output).stem), sort_keys=True))
     command = f"python $SCRIPTS/problems.py --spec {given} --exclude {' '.join(inputs)} --output {output}"
-    return Job("problems", inputs, (output,), f"{command} 2> >(tee problems.log >&2)")
+    return Job("problems", inputs, (output,), f"{command} 2> problems.log")
 
 
 JOBS = [job(FIRST), job(SECOND, FIRST)]

@@ -11,7 +11,7 @@ JOB = Job(
     ("r/scores/dapo/heldout/base.parquet",),
     'python $SCRIPTS/score.py --spec \'{"text": "it is --x 2> y"}\' --base $(dirname r/models/base/manifest.json)'
     " --responses r/rollouts/base/heldout.parquet --shard 0 1 --output r/scores/dapo/heldout/base.parquet"
-    " 2> >(tee r/logs/x.log >&2)",
+    " 2> r/logs/x.log",
 )
 
 

@@ -12,7 +12,7 @@ rule audit:
     message:
         "Auditing the study"
     shell:
-        "{params.python} $SCRIPTS/audit.py --study {params.study:q} 2> >(tee {log} >&2)"
+        "{params.python} $SCRIPTS/audit.py --study {params.study:q} 2> {log}"
 
 
 rule audit_page:
@@ -28,4 +28,4 @@ rule audit_page:
     message:
         "Auditing the study for its report"
     shell:
-        "{params.python} $SCRIPTS/audit.py --study {params.study:q} --page {output} 2> >(tee {log} >&2)"
+        "{params.python} $SCRIPTS/audit.py --study {params.study:q} --page {output} 2> {log}"

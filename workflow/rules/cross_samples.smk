@@ -35,7 +35,7 @@ rule cross_samples:
         "python $SCRIPTS/cross_sample.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --problems {input.problems} --scores {input.scores} --threads {threads} --shard {params.shard}"
-        " --output {output} 2> >(tee {log} >&2)"
+        " --output {output} 2> {log}"
 
 
 rule cross_samples_random:
@@ -67,4 +67,4 @@ rule cross_samples_random:
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --problems {input.problems} --matched {input.matched} --pilot {input.pilot}"
         " --threads {threads} --shard {params.shard}"
-        " --output {output} 2> >(tee {log} >&2)"
+        " --output {output} 2> {log}"

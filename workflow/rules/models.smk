@@ -22,7 +22,7 @@ rule fetch_model:
     message:
         "Linking model {wildcards.model}"
     shell:
-        "python $SCRIPTS/fetch_model.py --spec {params.spec:q} --output $(dirname {output}) 2> >(tee {log} >&2)"
+        "python $SCRIPTS/fetch_model.py --spec {params.spec:q} --output $(dirname {output}) 2> {log}"
 
 
 rule pretrain:
@@ -48,7 +48,7 @@ rule pretrain:
         "Pretraining {wildcards.model}"
     shell:
         "{resources.launch} $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus}"
-        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
+        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> {log}"
 
 
 rule sft:
@@ -75,7 +75,7 @@ rule sft:
         "Fine-tuning {wildcards.model} on solutions"
     shell:
         "{resources.launch} $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
-        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
+        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> {log}"
 
 
 rule rl:
@@ -104,7 +104,7 @@ rule rl:
     shell:
         "{resources.launch} $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
         " --heldout {input.heldout:q}"
-        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> >(tee {log} >&2)"
+        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> {log}"
 
 
 rule vocabulary:
@@ -126,4 +126,4 @@ rule vocabulary:
     shell:
         "python $SCRIPTS/vocabulary.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --output {output} 2> >(tee {log} >&2)"
+        " --output {output} 2> {log}"

@@ -27,7 +27,7 @@ rule problems:
     message:
         "Building problem set {wildcards.problem_set}"
     shell:
-        "python $SCRIPTS/problems.py --spec {params.spec:q} --exclude {input.exclude} --output {output} 2> >(tee {log} >&2)"
+        "python $SCRIPTS/problems.py --spec {params.spec:q} --exclude {input.exclude} --output {output} 2> {log}"
 
 
 rule corpus:
@@ -57,7 +57,7 @@ rule corpus:
     message:
         "Building corpus {wildcards.corpus}"
     shell:
-        "python $SCRIPTS/corpus.py --spec {params.spec:q} --problems {input.problems} --output {output} 2> >(tee {log} >&2)"
+        "python $SCRIPTS/corpus.py --spec {params.spec:q} --problems {input.problems} --output {output} 2> {log}"
 
 
 rule preflight:

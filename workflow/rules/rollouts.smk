@@ -25,4 +25,4 @@ rule rollouts:
     shell:
         "python $SCRIPTS/rollouts.py --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
         " --threads {threads} --shard {params.shard}"
-        " --output {output} 2> >(tee {log} >&2)"
+        " --output {output} 2> {log}"

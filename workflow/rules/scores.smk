@@ -26,7 +26,7 @@ rule scores:
         "python $SCRIPTS/score.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --responses {input.responses} --threads {threads} --shard {params.shard}"
-        " --output {output} 2> >(tee {log} >&2)"
+        " --output {output} 2> {log}"
 
 
 rule checkpoint_scores:
@@ -59,4 +59,4 @@ rule checkpoint_scores:
         "python $SCRIPTS/checkpoint_scores.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --rollouts {input.rollouts} --threads {threads} --shard {params.shard}"
-        " --output {output} 2> >(tee {log} >&2)"
+        " --output {output} 2> {log}"

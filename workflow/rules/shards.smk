@@ -27,4 +27,4 @@ if STUDY.compute.shards > 1:
         message:
             "Joining the shards of {wildcards.stage}/{wildcards.name}"
         shell:
-            "python $SCRIPTS/gather.py --spec {params.spec:q} --parts {input.parts} --output {output} 2> >(tee {log} >&2)"
+            "python $SCRIPTS/gather.py --spec {params.spec:q} --parts {input.parts} --output {output} 2> {log}"

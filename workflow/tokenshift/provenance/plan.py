@@ -29,7 +29,7 @@ class Job:
     def words(self) -> list[str]:
         """The words of the command, `$(dirname FILE)` replaced by the folder, without the redirection to the log."""
         command = re.sub(r"\$\(dirname (\S+)\)", lambda found: str(Path(found[1]).parent), self.command)
-        return shlex.split(command.rpartition(" 2> >(tee ")[0] or command)
+        return shlex.split(command.rpartition(" 2> ")[0] or command)
 
     @cached_property
     def script(self) -> str | None:
