@@ -9,10 +9,11 @@ LIBRARY = Path(__file__).parents[1] / "workflow/tokenshift"
 MODULES = sorted(LIBRARY.rglob("*.py"))
 
 # Rooms and single modules, each of which imports only from those before it.
-ORDER = """
-    errors ledger noise progress registries config summary artifacts schemas shards provenance cluster command
-    distributions problems policies scoring cross_sampling training rl tables figures
-""".split()
+ORDER = [
+    *("errors", "ledger", "noise", "progress", "registries", "config", "summary", "artifacts", "schemas", "shards"),
+    *("provenance", "cluster", "command", "distributions", "problems", "policies", "scoring", "cross_sampling"),
+    *("training", "rl", "tables", "figures"),
+]
 
 
 def dotted(module: Path) -> str:
