@@ -1,4 +1,5 @@
 # `make study` runs the study named in config/config.yaml; `make test` runs the tests. Both set up .venv on first use.
+# `make help` lists the others: a target's line ends in `## what it does`.
 
 PYTHON ?= python3
 CORES ?= $(shell nproc)
@@ -12,56 +13,54 @@ STUDY ?= $(shell sed -n 's/^study: *//p' config/config.yaml)
 MOMENTS ?= 24
 SEED ?= 1
 
-.PHONY: study report audit figure crate test fast-test drill lint format config lock
+.PHONY: help study report audit figure crate test fast-test drill lint format config lock
 
-study: $(INSTALLED)
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' $(MAKEFILE_LIST) | while IFS=@ read -r target what; do printf '%-10s %s\n' "$$target" "$$what"; done
+
+study: $(INSTALLED) ## run the study of config/config.yaml, then make its report
 	snakemake --cores $(CORES)
 	$(MAKE) --no-print-directory report
 
-report: $(INSTALLED)
+report: $(INSTALLED) ## results/report.zip: figures with captions, claims, audit
 	snakemake --cores 1 --quiet all --force audit_page > /dev/null
 	snakemake --report results/report.zip --quiet all -- all audit_page
 
-# Is every file what its record says? With FIGURE=name: the chain of that figure, as a tree.
-audit: $(INSTALLED)
+audit: $(INSTALLED) ## is every file what its record says? FIGURE=name shows that figure's chain; STUDY=name
 	python workflow/scripts/audit.py --study $(STUDY) $(if $(FIGURE),--figure $(FIGURE))
 
-# One figure made again from its inputs; with FROM_SCRATCH=1 in a clean folder, to compare its bytes.
-figure: $(INSTALLED)
+figure: $(INSTALLED) ## FIGURE=name: make one figure again; FROM_SCRATCH=1: in a clean folder, comparing bytes
 	$(if $(FIGURE),,$(error which figure? make figure FIGURE=sparsity))
 	python workflow/scripts/rebuild.py --study $(STUDY) --figure $(FIGURE) --cores $(CORES) $(if $(FROM_SCRATCH),--from-scratch)
 
-# Results with their provenance as an RO-Crate; files above 50 MB are described, not copied.
-crate: $(INSTALLED)
+# Files above 50 MB are described, not copied.
+crate: $(INSTALLED) ## the audited results as an RO-Crate
 	python workflow/scripts/crate.py --study $(STUDY) --largest-mb 50 --output results/$(notdir $(basename $(STUDY)))-crate.zip
 
-test: lint
+test: lint ## check the style and run every test
 	pytest
 
-fast-test: $(INSTALLED)
+fast-test: $(INSTALLED) ## the tests that run no whole study
 	pytest -m "not study"
 
-# As root on Debian: a small study on a SLURM cluster of this host, disturbed at random moments; an hour.
-drill: $(INSTALLED)
+drill: $(INSTALLED) ## a small study on a SLURM cluster of this host, struck at random moments (Debian, as root; an hour)
 	PYTHONPATH=tests/workflow python tests/slurm/drill.py --moments $(MOMENTS) --seed $(SEED) --report benchmarks/drill.md
 
-lint: $(INSTALLED)
+lint: $(INSTALLED) ## check the style
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 
-format: $(INSTALLED)
+format: $(INSTALLED) ## mend the style
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile workflow/rules
 
-# The study file's schema and reference, after a change to workflow/tokenshift/config.
-config: $(INSTALLED)
+config: $(INSTALLED) ## generate the study file's reference and JSON schema, after a change to workflow/tokenshift/config
 	python workflow/scripts/config_reference.py
 
-# requirements.lock and envs/, after a change to the dependencies in pyproject.toml.
-lock: $(INSTALLED)
+lock: $(INSTALLED) ## generate requirements.lock and envs/, after a change to the dependencies in pyproject.toml
 	python envs/lock.py
 
 $(INSTALLED): requirements.lock pyproject.toml
