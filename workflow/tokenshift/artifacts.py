@@ -182,9 +182,9 @@ def scan_parquet(path: str | Path, schema: pa.Schema) -> pl.LazyFrame:
     """
     files = shards(path)
     for file in files:
-        found = pq.read_schema(file)
-        version = (found.metadata or {}).get(b"tokenshift.schema_version", b"none").decode()
-        missing = [name for name in schema.names if name not in found.names]
+        stored = pq.read_schema(file)
+        version = (stored.metadata or {}).get(b"tokenshift.schema_version", b"none").decode()
+        missing = [name for name in schema.names if name not in stored.names]
         if missing or version != SCHEMA_VERSION:
             raise StudyError(
                 f"{file}: not a file of this kind (schema version {version}, expected {SCHEMA_VERSION}; "

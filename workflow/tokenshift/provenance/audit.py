@@ -1,7 +1,8 @@
-"""Whether every file of a study is what its record says, and made as today's code and settings would make it.
+"""Whether every file of a study is what its record says, and was made as today's code and settings would make it.
 
-The edges are those of Snakemake's plan (tokenshift.provenance.plan), the evidence the files and the records beside them
-(tokenshift.provenance.records).
+Which job makes which file, and from what, is Snakemake's plan of today (provenance.plan). Each file must have the hash
+in the record beside it, each input the hash in the record of the job that made it, and the settings, code and
+environment in every record must be today's.
 """
 
 import json
@@ -16,7 +17,7 @@ from tokenshift.provenance.hashes import sha256
 from tokenshift.provenance.plan import Job, options
 from tokenshift.provenance.records import read_record, record_path
 
-# Of a job's arguments, those on which no result depends.
+# Arguments of a script on which no result depends; --spec is compared key by key.
 IRRELEVANT = {"--spec", "--threads", "--state", "--local_rank"}
 
 
@@ -64,73 +65,73 @@ class Hashes:
 
 def audit(jobs: Iterable[Job], root: Path, hashed: Hashes) -> Audit:
     """Check each of `jobs` (tokenshift.provenance.plan.whole_plan) against the files and records under `root`."""
-    found = Audit([job for job in jobs if job.outputs])
-    for job in found.jobs:
+    result = Audit([job for job in jobs if job.outputs])
+    for job in result.jobs:
         for output in job.outputs:
-            _check_file(output, job, root, hashed, found)
-    for job in found.jobs:
-        outputs = [output for output in job.outputs if output in found.records]
+            _check_file(output, job, root, hashed, result)
+    for job in result.jobs:
+        outputs = [output for output in job.outputs if output in result.records]
         for output in outputs[:1]:
-            found.breaks += [Break(output, *what) for what in _differences(output, job, found)]
+            result.breaks += [Break(output, *what) for what in _differences(output, job, result)]
         for output in outputs[1:]:
-            if found.records[output] != found.records[outputs[0]]:
+            if result.records[output] != result.records[outputs[0]]:
                 record = str(record_path(output))
-                found.breaks.append(Break(record, f"another than that of {outputs[0]}, of one job", _remake(output)))
-    return found
+                result.breaks.append(Break(record, f"another than that of {outputs[0]}, of one job", _remake(output)))
+    return result
 
 
-def _check_file(output: str, job: Job, root: Path, hashed: Hashes, found: Audit) -> None:
-    """Add the record of `output` if it is sound, the breaks of the file itself if not."""
+def _check_file(output: str, job: Job, root: Path, hashed: Hashes, result: Audit) -> None:
+    """Keep the record of `output` in `result` if file and record are sound, else add what is wrong with them."""
     path, record_file = root / output, root / record_path(output)
-    found.files += 1
+    result.files += 1
     if not path.is_file():
-        found.breaks.append(Break(output, "missing", "make it with `snakemake`"))
+        result.breaks.append(Break(output, "missing", "make it with `snakemake`"))
         return
     if job.script is None:
         return
     if not record_file.is_file():
-        found.breaks.append(Break(str(record_path(output)), "missing", _remake(output)))
+        result.breaks.append(Break(str(record_path(output)), "missing", _remake(output)))
         return
     try:
         record = read_record(record_file)
     except StudyError as error:
         differs, _, _ = str(error).removeprefix(f"{record_file}: ").partition(";")
-        found.breaks.append(Break(str(record_path(output)), differs, _remake(output)))
+        result.breaks.append(Break(str(record_path(output)), differs, _remake(output)))
         return
-    found.records[output] = record
+    result.records[output] = record
     recorded = {entry["path"]: entry["sha256"] for entry in record["outputs"]}
     if output not in recorded:
         others = ", ".join(recorded)
-        found.breaks.append(
+        result.breaks.append(
             Break(str(record_path(output)), f"the record of {others}, a file of another study or job", _remake(output))
         )
-        del found.records[output]
+        del result.records[output]
     elif hashed(path) != recorded[output]:
-        found.breaks.append(Break(output, "changed since it was made", _remake(output)))
+        result.breaks.append(Break(output, "changed since it was made", _remake(output)))
     elif path.name == "manifest.json":
-        _check_folder(output, root, hashed, found)
+        _check_folder(output, root, hashed, result)
 
 
-def _check_folder(manifest: str, root: Path, hashed: Hashes, found: Audit) -> None:
+def _check_folder(manifest: str, root: Path, hashed: Hashes, result: Audit) -> None:
     """Add a break for each file of a model folder that its (unchanged) manifest does not describe, or that is gone."""
     folder = (root / manifest).parent
     described = json.loads((root / manifest).read_text())["sha256"]
-    own = {"manifest.json", record_path("manifest.json").name}
-    there = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()} - own
-    found.files += len(there)
+    of_the_manifest = {"manifest.json", record_path("manifest.json").name}
+    there = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()} - of_the_manifest
+    result.files += len(there)
     for name in sorted(described.keys() | there):
         file = str(Path(manifest).parent / name)
         if name not in there:
-            found.breaks.append(Break(file, "missing", _remake(manifest)))
+            result.breaks.append(Break(file, "missing", _remake(manifest)))
         elif name not in described:
-            found.breaks.append(Break(file, "not among the files that the manifest lists", "move it elsewhere"))
+            result.breaks.append(Break(file, "not among the files that the manifest lists", "move it elsewhere"))
         elif hashed(folder / name) != described[name]:
-            found.breaks.append(Break(file, "changed since it was made", _remake(manifest)))
+            result.breaks.append(Break(file, "changed since it was made", _remake(manifest)))
 
 
-def _differences(output: str, job: Job, found: Audit) -> Iterable[tuple[str, str]]:
-    """What differs, and what to do, between the record of `output`, today's job and the records of its inputs."""
-    record = found.records[output]
+def _differences(output: str, job: Job, result: Audit) -> Iterable[tuple[str, str]]:
+    """What differs between the record of `output`, today's job and the records of its inputs; each with a remedy."""
+    record = result.records[output]
     rerun = "run `snakemake`, which makes it again"
     spec = job.spec
     for key in differing_keys(record["spec"], spec):
@@ -153,12 +154,12 @@ def _differences(output: str, job: Job, found: Audit) -> Iterable[tuple[str, str
             yield f"its record lacks its input {path}", _remake(output)
         elif path not in job.read:
             yield f"made from {path}, which it no longer depends on", rerun
-        elif path in found.records:
-            yield from _edge(output, inputs[path], found.records[path])
+        elif path in result.records:
+            yield from _edge(output, inputs[path], result.records[path])
 
 
 def _edge(output: str, taken: dict[str, Any], upstream: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """What differs between an input as it was taken and as the record of what made it says."""
+    """What differs between an input as `output` was made from it and as the record of the job that made it says."""
     made = {entry["path"]: entry["sha256"] for entry in upstream["outputs"]}
     if taken["sha256"] != made[taken["path"]]:
         yield f"made from another {taken['path']} than the one that is there", _remake(output)

@@ -46,7 +46,7 @@ def tree(audit: Audit) -> str:
         lines.append(f"{'  ' * depth}{files}")
         about = ", ".join(f"{name} {value}" for name, value in description(job, audit).items())
         lines.append(f"{'  ' * depth}  | {about}")
-        lines += [f"{'  ' * depth}  ! {found}" for found in audit.breaks if _concerns(found, job)]
+        lines += [f"{'  ' * depth}  ! {broken}" for broken in audit.breaks if _concerns(broken, job)]
     return "\n".join(lines)
 
 
@@ -92,9 +92,9 @@ def notes(audit: Audit) -> list[str]:
     hosts = Counter(record["host"] for record in records)
     devices = Counter(device(record) for record in records)
     lines = [
-        f"{title}: " + ", ".join(f"{name} ({count} jobs)" for name, count in found.most_common())
-        for title, found in (("commits", commits), ("hosts", hosts), ("devices", devices))
-        if found
+        f"{title}: " + ", ".join(f"{name} ({count} jobs)" for name, count in counts.most_common())
+        for title, counts in (("commits", commits), ("hosts", hosts), ("devices", devices))
+        if counts
     ]
     for record in records:
         for source in record["sources"]:
@@ -106,8 +106,8 @@ def notes(audit: Audit) -> list[str]:
 
 def summary(audit: Audit) -> str:
     """What was checked, what should be known, each break, and the verdict."""
-    broken = [f"! {found}" for found in audit.breaks]
-    return "\n".join([*notes(audit), *broken, verdict(audit)])
+    breaks = [f"! {broken}" for broken in audit.breaks]
+    return "\n".join([*notes(audit), *breaks, verdict(audit)])
 
 
 def verdict(audit: Audit) -> str:
@@ -159,7 +159,7 @@ def page(audit: Audit, study: str) -> str:
         look="break" if audit.breaks else "sound",
         verdict=html.escape(verdict(audit)),
         notes="".join(f"<li>{html.escape(note)}</li>" for note in notes(audit)),
-        breaks="".join(f"<li>{html.escape(str(found))}</li>" for found in audit.breaks),
+        breaks="".join(f"<li>{html.escape(str(broken))}</li>" for broken in audit.breaks),
         rows="\n".join(rows),
     )
 
@@ -169,6 +169,6 @@ def _short(path: str) -> str:
     return path.split("/", 2)[-1] if path.startswith("results/") else path
 
 
-def _concerns(found: Break, job: Job) -> bool:
+def _concerns(broken: Break, job: Job) -> bool:
     folders = [f"{Path(output).parent}/" for output in job.outputs if output.endswith("manifest.json")]
-    return found.file.startswith((*job.outputs, *folders))
+    return broken.file.startswith((*job.outputs, *folders))

@@ -28,7 +28,7 @@ class Job:
     @cached_property
     def words(self) -> list[str]:
         """The words of the command, `$(dirname FILE)` replaced by the folder, without the redirection to the log."""
-        command = re.sub(r"\$\(dirname (\S+)\)", lambda found: str(Path(found[1]).parent), self.command)
+        command = re.sub(r"\$\(dirname (\S+)\)", lambda named: str(Path(named[1]).parent), self.command)
         return shlex.split(command.rpartition(" 2> ")[0] or command)
 
     @cached_property
@@ -61,15 +61,15 @@ class Job:
 
 def options(words: list[str]) -> dict[str, list[str]]:
     """Values of each option among the words of a command line."""
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     values: list[str] = []
     for word in words:
         if re.match(r"--[a-z]", word):
             name, given, value = word.partition("=")
-            found[name] = values = [value] if given else []
+            by_name[name] = values = [value] if given else []
         else:
             values.append(word)
-    return found
+    return by_name
 
 
 def plan(root: Path, study: str, *arguments: str) -> list[Job]:

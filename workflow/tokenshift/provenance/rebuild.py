@@ -62,7 +62,8 @@ def rebuild_from_scratch(root: Path, study_file: str, study: Study, figure: str,
         _link(root / study_file, folder / study_file)
     rules = [makers[table].rule, makers[targets[0]].rule]
     run_snakemake(folder, study_file, cores, "--allowed-rules", *rules, "--", *targets)
-    return [found for path in compared if (found := difference(root / path, folder / path, path))]
+    differences = (difference(root / path, folder / path, path) for path in compared)
+    return [words for words in differences if words]
 
 
 def difference(published: Path, made: Path, name: str) -> str | None:

@@ -150,28 +150,28 @@ def _digest_of(path: Path) -> str | None:
 
 def seeds(spec: dict[str, Any], within: str = "") -> dict[str, int]:
     """Every seed in a spec, by its dotted key."""
-    found = {}
+    by_key = {}
     for key, value in spec.items():
         if key == "seed":
-            found[f"{within}{key}"] = value
+            by_key[f"{within}{key}"] = value
         elif isinstance(value, dict):
-            found |= seeds(value, f"{within}{key}.")
-    return found
+            by_key |= seeds(value, f"{within}{key}.")
+    return by_key
 
 
 def environment(spec: dict[str, Any]) -> dict[str, Any]:
     """Python and the packages of the stack that the spec names by its hash (of none, all packages of the lock)."""
     stacks = {file_hash(file): file for file in sorted((ROOT / "envs").glob("*.yaml"))}
     file = stacks.get(spec.get("environment", ""))
-    locked, found = pins(file or ROOT / "requirements.lock"), installed()
+    locked, versions = pins(file or ROOT / "requirements.lock"), installed()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "stack": file.stem if file else None,
         "stack_sha256": sha256(file) if file else None,
         "lock_sha256": sha256(ROOT / "requirements.lock"),
-        "packages": {name: found[name] for name in sorted(locked) if name in found},
-        "differing_from_lock": differing(locked, found),
+        "packages": {name: versions[name] for name in sorted(locked) if name in versions},
+        "differing_from_lock": differing(locked, versions),
     }
 
 
