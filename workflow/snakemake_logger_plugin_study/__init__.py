@@ -26,7 +26,10 @@ HEARTBEAT = 30  # seconds
 LOG_TAIL = 20  # last lines of a failed job's log that are shown
 
 # What Snakemake says before a run that tells a reader nothing, and what it says during one that does.
-CHATTER = ("Using workflow specific profile", "Config file ", "Building DAG", "Assuming unrestricted", "host: ")
+CHATTER = (
+    *("Using workflow specific profile", "Config file ", "Building DAG", "Assuming unrestricted", "host: "),
+    *("Using shell", "Conda environments: ignored"),
+)
 WORTH_SAYING = ("Nothing to be done", "Trying to restart", "Complete log", "Shutting down", "Terminating")
 
 # A line of tqdm's: 45%|████     | 68/150 [00:12<00:15, 5.33 step/s]
