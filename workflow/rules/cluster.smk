@@ -1,11 +1,11 @@
 """What is checked when a run starts: before the first job, in the main process only."""
 
-from tokenshift.cluster import start as cluster
+from tokenshift.cluster import start
 
-ASKED = {*cluster.FLAGS, "gpu", "gpu_model"}
+ASKED = {*start.FLAGS, "gpu", "gpu_model"}
 
 
-def requests():
+def asked_of_slurm():
     """What the jobs of this run ask of SLURM."""
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
     return [{**{name: job.resources.get(name) for name in ASKED}, "threads": job.threads} for job in jobs]
@@ -16,15 +16,15 @@ def check_start():
     submitting = workflow.executor_plugin.name == "slurm"
     try:
         if submitting:
-            cluster.require_slurm()
+            start.require_slurm()
         elif STUDY.compute.nodes > 1:
             raise StudyError(
                 f"compute.nodes is {STUDY.compute.nodes}: only SLURM starts training on several nodes; start with "
                 "`snakemake --profile slurm`, or set compute.nodes to 1"
             )
-        cluster.refuse_live_jobs(Path.cwd())
+        start.refuse_live_jobs(Path.cwd())
         if submitting:
-            cluster.refuse_impossible(requests())
+            start.refuse_impossible(asked_of_slurm())
     except StudyError as error:
         raise WorkflowError(str(error)) from None
 

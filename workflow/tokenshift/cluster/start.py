@@ -31,7 +31,8 @@ FLAGS = {
 # What SLURM refuses for now and may accept once a node is back.
 PASSING = ("Socket timed out", "drained or reserved", "busy")
 
-Request = Mapping[str, str | int]
+# What a job asks of SLURM: Snakemake's resources by name, and threads.
+Asked = Mapping[str, str | int]
 
 
 def require_slurm() -> None:
@@ -72,30 +73,30 @@ def refuse_live_jobs(folder: Path) -> None:
     )
 
 
-def submission(request: Request) -> list[str]:
-    """The sbatch command that shows `request` (Snakemake's resources, and threads) to SLURM without submitting it."""
+def submission(asked: Asked) -> list[str]:
+    """The sbatch command that shows SLURM what a job asks, without submitting it."""
     command = ["sbatch", "--test-only", "--output=/dev/null", "--wrap=true"]
-    command += [f"--{flag}={request[name]}" for name, flag in FLAGS.items() if request.get(name)]
-    if request.get("gpu"):
-        model = f"{request['gpu_model']}:" if request.get("gpu_model") else ""
-        command.append(f"--gpus={model}{request['gpu']}")
+    command += [f"--{flag}={asked[name]}" for name, flag in FLAGS.items() if asked.get(name)]
+    if asked.get("gpu"):
+        model = f"{asked['gpu_model']}:" if asked.get("gpu_model") else ""
+        command.append(f"--gpus={model}{asked['gpu']}")
     return command
 
 
-def refuse_impossible(requests: Iterable[Request]) -> None:
-    """Raise StudyError at the first of `requests` that SLURM would refuse whenever it came."""
-    for command in {tuple(submission(request)): None for request in requests}:
+def refuse_impossible(jobs: Iterable[Asked]) -> None:
+    """Raise StudyError at the first of `jobs`, each what it asks, that SLURM would refuse whenever it came."""
+    for command in {tuple(submission(asked)): None for asked in jobs}:
         answer = _run(*command)
         said = answer.stderr.strip()
         if answer.returncode != 0 and not any(passing in said for passing in PASSING):
-            asked = " ".join(command[4:])
-            raise StudyError(f"SLURM refuses a job of this run ({asked}):\n    {said}\n{_remedy(said, command)}")
+            flags = " ".join(command[4:])
+            raise StudyError(f"SLURM refuses a job of this run ({flags}):\n    {said}\n{_remedy(said, command)}")
 
 
 def _remedy(said: str, command: tuple[str, ...]) -> str:
     """What to do about SLURM's refusal of `command`."""
-    asked = dict(flag.removeprefix("--").split("=", 1) for flag in command[1:] if "=" in flag)
-    partition = asked.get("partition", "the default partition")
+    flags = dict(flag.removeprefix("--").split("=", 1) for flag in command[1:] if "=" in flag)
+    partition = flags.get("partition", "the default partition")
     if "ccount" in said:
         return (
             "Name an account that may use this partition: export SBATCH_ACCOUNT=..., or slurm_account in "
@@ -103,7 +104,7 @@ def _remedy(said: str, command: tuple[str, ...]) -> str:
         )
     if "partition" in said and "configuration" not in said:
         return "Name an existing partition: export SBATCH_PARTITION=... (`sinfo` lists them)"
-    if ("gpus" in asked or "gres" in asked) and "processors" not in said:
+    if ("gpus" in flags or "gres" in flags) and "processors" not in said:
         known = _run("sinfo", "--noheader", "--format=%P %G").stdout.split("\n")
         there = "; ".join(line.strip() for line in known if line.strip())
         return (
