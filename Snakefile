@@ -25,9 +25,6 @@ include: "workflow/rules/audit.smk"
 
 localrules:
     all,
-    audit,
-    audit_page,
-    preflight,
 
 
 rule all:

@@ -1,6 +1,11 @@
 """Is every file what its record says, made as it would be made today? On demand: no other rule depends on these."""
 
 
+localrules:
+    audit,
+    audit_page,
+
+
 rule audit:
     log:
         f"{RESULTS}/logs/audit.log",

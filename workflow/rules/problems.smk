@@ -1,6 +1,10 @@
 """Problem sets and corpora, and the check of all given data before anything is computed."""
 
 
+localrules:
+    preflight,
+
+
 rule problems:
     input:
         exclude=lambda w: expand(f"{RESULTS}/problems/{{name}}.parquet", name=STUDY.problems[w.problem_set].exclude),
