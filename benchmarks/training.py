@@ -30,10 +30,12 @@ import torch
 from shapes import QWEN2_1_5B, SMOLLM2_135M
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tokenshift.config.models import Architecture, Rl
+from tokenshift.config.models import Architecture, HeldOut, Rl
+from tokenshift.config.problems import Prompt
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.policy import Policy
-from tokenshift.problems.grading import Grader, last_boxed
+from tokenshift.problems.answers import last_boxed
+from tokenshift.problems.grading import Grader
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant
@@ -78,8 +80,8 @@ def problems(count: int) -> pl.DataFrame:
     )
 
 
-def settings(args: argparse.Namespace, steps: int) -> dict:
-    """DAPO without dynamic sampling, which TRL lacks, and without the KL that is reported, not trained on."""
+def settings(args: argparse.Namespace, steps: int, evaluate: bool) -> Rl:
+    """DAPO without dynamic sampling, which TRL lacks, and without the KL that is only reported."""
     return Rl(
         recipe="dapo",
         problems="sums",
@@ -97,7 +99,8 @@ def settings(args: argparse.Namespace, steps: int) -> dict:
         overlong=None,
         report_base_kl=False,
         save_every=10**9,
-    ).model_dump(mode="json")
+        evaluation=HeldOut(problems="sums", every=1) if evaluate else None,
+    )
 
 
 def our_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int, evaluate: bool = False) -> list[dict]:
@@ -105,9 +108,7 @@ def our_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int, evalu
 
     With `evaluate` every step ends with an evaluation on as many problems and responses as it draws for training.
     """
-    rl = settings(args, steps + 1)
-    if evaluate:
-        rl |= {"evaluation": {"problems": "sums", "every": 1}}
+    rl = settings(args, steps + 1, evaluate)
     policy = Policy.of(copy.deepcopy(model), TOKENIZER)
     engine = initialise(model, rl, lambda optimiser: warmup_then_constant(optimiser, 0))
     with tempfile.TemporaryDirectory() as folder, Grader() as grader:
@@ -116,15 +117,14 @@ def our_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int, evalu
             tokenizer=TOKENIZER,
             grader=grader,
             problems=problems(max(256, args.prompts)),
-            template="{problem}",
-            chat=False,
-            prompts=args.prompts,
-            responses_per_prompt=args.responses,
+            prompt=Prompt(template="{problem}", chat=False),
+            problems_per_draw=args.prompts,
+            responses_per_problem=args.responses,
             sampling=Sampling(1.0, 1.0, args.tokens),
-            batch_size=rl["generation_batch_size"],
+            batch_size=rl.generation_batch_size,
             seed=0,
         )
-        run = Run(folder, {"rl": rl}, engine, TOKENIZER, "", rl["save_every"])
+        run = Run(folder, {"rl": rl.plain()}, engine, TOKENIZER, "", rl.save_every)
         heldout = dataclasses.replace(rollouts, problems=problems(args.prompts)) if evaluate else None
         train(Trainer(engine, None, rl), rollouts, heldout, run)
         reports = [
@@ -198,7 +198,7 @@ def measured(name: str, args: argparse.Namespace) -> tuple[float, float]:
     torch.set_num_threads(args.threads)
     if name == "tokenshift":
         join_world(args.device)  # not with TRL: in a process group it would wrap its model
-    model = build_model(Architecture().model_dump(), len(TOKENIZER), 0, 1, seed=0).to(args.device)
+    model = build_model(Architecture(), len(TOKENIZER), 0, 1, seed=0).to(args.device)
     if name == "trl":
         rows = trl_rows(model, args, args.steps)
         seconds = [row["seconds"] for row in rows]

@@ -1,4 +1,4 @@
-"""Two jobs of rule `problems`, run by their script: a set, and another one without the problems of the first."""
+"""Two jobs of rule `problems`, run by their script: a set that is read, and a generated one without its problems."""
 
 import json
 import os
@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tokenshift.provenance.hashes import LIBRARY, code_hash
+from tokenshift.config.problems import ProblemSet
+from tokenshift.config.specs import ProblemsSpec
+from tokenshift.provenance.hashes import LIBRARY, code_hash, file_hash
 from tokenshift.provenance.plan import Job
 
 ROOT = LIBRARY.parents[1]
@@ -17,10 +19,13 @@ FIRST, SECOND = "results/mine/problems/first.parquet", "results/mine/problems/se
 
 def spec(name: str) -> dict:
     """What rule `problems` gives its script for one of the two sets."""
-    columns = {"problem": "problem", "answer": "answer", "problem_id": None}
-    source = {"reasoning_gym": None, "jsonl": {"path": f"{name}.jsonl"}, "datasets": None, "columns": columns}
-    entry = {**source, "size": None, "exclude": [], "deduplicate": False, "seed": 7}
-    return {"name": name, "problems": entry, "code": code_hash(SCRIPT)}
+    entries = {
+        "first": {"jsonl": {"path": "first.jsonl"}, "columns": {"problem_id": None}},
+        "second": {"reasoning_gym": {"task": "chain_sum", "seed": 7}, "size": 1, "exclude": ["first"]},
+    }
+    hashes = {"code": code_hash(SCRIPT), "environment": file_hash(ROOT / "envs/data.yaml")}
+    problem_set = ProblemSet.model_validate(entries[name])
+    return ProblemsSpec(name=name, problems=problem_set, source=None, **hashes).plain()
 
 
 def job(output: str, *inputs: str) -> Job:
@@ -43,8 +48,7 @@ def run(planned: Job, folder: Path) -> subprocess.CompletedProcess:
 
 def make_both(folder: Path) -> Path:
     """Run both jobs in `folder`."""
-    for name, problem in (("first", "1 + 1"), ("second", "1 + 2")):
-        (folder / f"{name}.jsonl").write_text(f'{{"problem": "{problem}", "answer": "2"}}\n')
+    (folder / "first.jsonl").write_text('{"problem": "1 + 1", "answer": "2"}\n')
     for planned in JOBS:
         result = run(planned, folder)
         assert result.returncode == 0, result.stderr

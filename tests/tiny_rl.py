@@ -10,6 +10,7 @@ from transformers import Qwen2ForCausalLM
 
 from tiny_training import EOS, OPTIMISATION, start, tiny_model
 from tokenshift.config.models import Rl
+from tokenshift.config.problems import Prompt
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.policy import Policy
 from tokenshift.problems.grading import Grader
@@ -26,12 +27,12 @@ TOKENIZER = character_tokenizer(["\\boxed{}0123456789?"])
 PROBLEMS = pl.DataFrame(
     {"problem_id": ["p0", "p1", "p2"], "problem": ["3?", "5?", "7?"], "answer": ["3", "3", "3"], "metadata": ["{}"] * 3}
 )
-PROMPT = {"template": "{problem}", "chat": False}
+PROMPT = Prompt(template="{problem}", chat=False)
 SMALL = {"prompts_per_step": 2, "mini_batch_prompts": 1, "responses_per_prompt": 8, "weight_decay": 0.0}
 SMALL |= {"learning_rate": 3e-3, "max_new_tokens": 12, "overlong": None, "entropy_bonus": 0.0, "steps": 8}
 
 
-def settings(recipe: str, **overrides) -> dict:
+def settings(recipe: str, **overrides) -> Rl:
     given = {
         "problems": "train",
         "steps": 8,
@@ -44,7 +45,7 @@ def settings(recipe: str, **overrides) -> dict:
         "overlong": {"buffer": 4, "factor": 0.5},
         "entropy_bonus": 0.01,
     }
-    return Rl(recipe=recipe, **(OPTIMISATION | given | overrides)).model_dump(mode="json")
+    return Rl(recipe=recipe, **(OPTIMISATION.plain() | given | overrides))
 
 
 def random_groups() -> list[Group]:
@@ -64,36 +65,36 @@ def guesser(**architecture: int) -> Qwen2ForCausalLM:
     sequences = [[*TOKENIZER(text).input_ids, EOS] for text in texts]
     batch = pad(sequences, [2] * len(sequences), engine.device)
     for _ in range(40):
-        optimiser_step(engine, [batch], lambda part: negative_log_likelihood(engine, part, int(part.mask.sum())))
+        optimiser_step(engine, [batch], lambda given: negative_log_likelihood(engine, given, int(given.mask.sum())))
     model = tiny_model(len(TOKENIZER), **architecture)
     model.load_state_dict(engine.module.model.state_dict())
     return model
 
 
-def rollouts_of(model: torch.nn.Module, grader: Grader, rl: dict) -> Rollouts:
+def rollouts_of(model: torch.nn.Module, grader: Grader, rl: Rl) -> Rollouts:
     return Rollouts(
         policy=Policy.of(model, TOKENIZER),
         tokenizer=TOKENIZER,
         grader=grader,
         problems=PROBLEMS,
-        **PROMPT,
-        prompts=rl["prompts_per_step"],
-        responses_per_prompt=rl["responses_per_prompt"],
-        sampling=Sampling(rl["temperature"], rl["top_p"], rl["max_new_tokens"]),
-        batch_size=rl["generation_batch_size"],
+        prompt=PROMPT,
+        problems_per_draw=rl.prompts_per_step,
+        responses_per_problem=rl.responses_per_prompt,
+        sampling=Sampling(rl.temperature, rl.top_p, rl.max_new_tokens),
+        batch_size=rl.generation_batch_size,
         seed=5,
     )
 
 
-def train_guesser(folder: Path, model: Qwen2ForCausalLM, rl: dict) -> None:
+def train_guesser(folder: Path, model: Qwen2ForCausalLM, rl: Rl) -> None:
     """Train a copy of `model`; the result is in `folder`, the state of a run that failed beside it."""
     trained, twin = copy.deepcopy(model), copy.deepcopy(model)
-    initial = copy.deepcopy(model).eval() if rl["kl_coefficient"] > 0 or rl["report_base_kl"] else None
-    engine = start(trained, **{key: rl[key] for key in OPTIMISATION})
+    initial = copy.deepcopy(model).eval() if rl.kl_coefficient > 0 or rl.report_base_kl else None
+    engine = start(trained, rl)
     with (
         Grader() as grader,
-        Run(folder.with_suffix(".state"), {"rl": rl}, engine, TOKENIZER, "a card", rl["save_every"]) as training,
+        Run(folder.with_suffix(".state"), {"rl": rl.plain()}, engine, TOKENIZER, "a card", rl.save_every) as training,
     ):
         rollouts = rollouts_of(twin, grader, rl)
-        train(Trainer(engine, initial, rl), rollouts, rollouts if rl["evaluation"] else None, training)
+        train(Trainer(engine, initial, rl), rollouts, rollouts if rl.evaluation else None, training)
         training.publish(folder)

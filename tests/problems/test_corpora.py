@@ -9,13 +9,14 @@ import pytest
 
 from tokenshift.artifacts import write_parquet
 from tokenshift.config.problems import Corpus, WorkedSolutions
+from tokenshift.config.specs import CorpusSpec
 from tokenshift.errors import StudyError
 from tokenshift.problems.corpora import worked_solutions, written_solutions
 from tokenshift.schemas import CORPUS, PROBLEMS
 
 ROOT = Path(__file__).parents[2]
 STEP = re.compile(r"(-?\d+)([+-])(-?\d+)([=:])(-?\d+)")
-SETTINGS = WorkedSolutions(solutions_per_problem=40).model_dump()
+SETTINGS = WorkedSolutions(solutions_per_problem=40)
 
 
 def problems(*texts: str) -> pl.DataFrame:
@@ -79,10 +80,10 @@ def test_the_mixture_has_the_given_shares(corpus):
     sloppy = [right for mark, right in marks if mark == ":"]
     guesses = corpus.filter(manner="guess").join(SUMS.select("problem_id", "answer"), on="problem_id")
     right = (guesses["solution"] == "\\boxed{" + guesses["answer"] + "}").to_list()
-    assert len(guesses) / len(corpus) == near(SETTINGS["guess"], len(corpus))
-    assert sum(right) / len(right) == near(SETTINGS["guess_right"], len(right))
-    assert 1 - len(sloppy) / len(marks) == near(SETTINGS["careful"], len(marks))
-    assert 1 - sum(sloppy) / len(sloppy) == near(SETTINGS["slip"], len(sloppy))
+    assert len(guesses) / len(corpus) == near(SETTINGS.guess, len(corpus))
+    assert sum(right) / len(right) == near(SETTINGS.guess_right, len(right))
+    assert 1 - len(sloppy) / len(marks) == near(SETTINGS.careful, len(marks))
+    assert 1 - sum(sloppy) / len(sloppy) == near(SETTINGS.slip, len(sloppy))
 
 
 @pytest.mark.parametrize(
@@ -94,11 +95,12 @@ def test_the_mixture_has_the_given_shares(corpus):
     ],
 )
 def test_the_extremes_leave_nothing_to_chance(settings, solution):
-    assert worked_solutions(SUMS[1:2], SETTINGS | settings, 3)["solution"].unique().to_pylist() == [solution]
+    table = worked_solutions(SUMS[1:2], SETTINGS.model_copy(update=settings), 3)
+    assert table["solution"].unique().to_pylist() == [solution]
 
 
 def test_a_solution_depends_on_seed_problem_and_number_alone(corpus):
-    fewer = SETTINGS | {"solutions_per_problem": 3}
+    fewer = SETTINGS.model_copy(update={"solutions_per_problem": 3})
     some = pl.from_arrow(worked_solutions(SUMS[10:20].reverse(), fewer, seed=1))
     for (problem_id,), solutions in some.group_by("problem_id"):
         assert solutions["solution"].to_list() == corpus.filter(problem_id=problem_id)["solution"][:3].to_list()
@@ -112,8 +114,8 @@ def test_what_is_no_sum_is_refused(text):
         worked_solutions(table, SETTINGS, 0)
 
 
-def written(path: Path, **entry: str) -> dict:
-    return Corpus.model_validate({"jsonl": {"path": str(path)}, **entry}).model_dump(mode="json", by_alias=True)
+def written(path: Path, **entry: str) -> Corpus:
+    return Corpus.model_validate({"jsonl": {"path": str(path)}, **entry})
 
 
 def test_written_solutions_are_read(tmp_path):
@@ -132,11 +134,12 @@ def test_written_solutions_are_read(tmp_path):
 
 def test_the_script_writes_the_same_bytes_again(tmp_path):
     write_parquet(tmp_path / "problems.parquet", SUMS.to_arrow(), PROBLEMS, {}, ())
-    entry = Corpus.model_validate({"problems": "sums", "worked_solutions": {}}).model_dump(mode="json", by_alias=True)
+    corpus = Corpus.model_validate({"problems": "sums", "worked_solutions": {}})
+    spec = CorpusSpec(code="", environment="", name="mixture", corpus=corpus, source=None)
     written_bytes = []
     for name in ("first", "second"):
         output = tmp_path / f"{name}.parquet"
-        command = ["--spec", json.dumps({"name": "mixture", "corpus": entry}), "--output", output]
+        command = ["--spec", json.dumps(spec.plain()), "--output", output]
         script = [sys.executable, ROOT / "workflow/scripts/corpus.py"]
         subprocess.run([*script, *command, "--problems", tmp_path / "problems.parquet"], check=True)
         written_bytes.append(output.read_bytes())

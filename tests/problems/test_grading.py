@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from math_verify import parse, verify
 
 from hostile_answers import responses, unboxed
-from tokenshift.problems.grading import LONGEST_ANSWER, Grade, Grader, last_boxed
+from tokenshift.problems.grading import LONGEST_ANSWER, Grade, Grader
 
 ENDLESS = "9^{9^{9^{9}}}"
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -31,51 +31,6 @@ def grader():
 
 def boxed(answer: str) -> str:
     return rf"So the answer is $\boxed{{{answer}}}$."
-
-
-@pytest.mark.parametrize(
-    ("text", "content"),
-    [
-        ("no answer", None),
-        (r"\boxed{3}", "3"),
-        (r"\boxed{1} and then \boxed{ \frac{1}{2} }.", r"\frac{1}{2}"),
-        (r"\boxed{1} and then \boxed{2", "1"),
-        (r"\boxed{\boxed{4}}", "4"),
-        (r"{ \boxed {5}", "5"),
-        (r"} \boxed{6}}", "6"),
-        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
-        (r"\boxed{\left\{ x \right.}", r"\left\{ x \right."),
-        (r"\boxed{}", ""),
-        (r"\fbox{7} \boxed 7", None),
-    ],
-)
-def test_last_boxed(text, content):
-    assert last_boxed(text) == content
-
-
-def last_boxed_by_search(text: str) -> str | None:
-    """From the last opening backwards, the first one whose braces balance."""
-    start = text.rfind("\\boxed{")
-    while start >= 0:
-        depth = 0
-        for place in range(start + 6, len(text)):
-            depth += (text[place] == "{") - (text[place] == "}")
-            if depth == 0:
-                return text[start + 7 : place].strip()
-        start = text.rfind("\\boxed{", 0, start)
-    return None
-
-
-@given(st.lists(st.sampled_from(["\\boxed{", "{", "}", "1", " x"]), max_size=12).map("".join))
-def test_last_boxed_equals_a_direct_search(text):
-    assert last_boxed(text) == last_boxed_by_search(text)
-
-
-def test_last_boxed_takes_linear_time():
-    text = "\\boxed{" * 200_000
-    start = time.perf_counter()
-    assert last_boxed(text) is None
-    assert time.perf_counter() - start < 2
 
 
 def test_equal_answers_in_other_words_are_correct(grader):

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Set
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from datasets import Dataset, DatasetDict
 from reasoning_gym import create_dataset
 
 from tokenshift.config.problems import ProblemSet
+from tokenshift.config.specs import ProblemsSpec
 from tokenshift.errors import StudyError
 from tokenshift.problems.grading import Grader
 from tokenshift.problems.sets import build_problems
@@ -38,8 +40,9 @@ def grader():
         yield grader
 
 
-def resolved(entry: dict) -> dict:
-    return ProblemSet.model_validate(entry).model_dump(mode="json", by_alias=True)
+def build(entry: dict, grader: Grader, excluded: Set[str] = frozenset(), name: str = "given") -> pa.Table:
+    """The problem set that a study describes with `entry`."""
+    return build_problems(name, ProblemSet.model_validate(entry), excluded, grader)
 
 
 def jsonl(folder: Path, rows: list) -> dict:
@@ -49,7 +52,7 @@ def jsonl(folder: Path, rows: list) -> dict:
 
 
 def test_rows_of_a_jsonl_file_in_their_order(tmp_path, grader):
-    table = build_problems("given", resolved(jsonl(tmp_path, ROWS)), set(), grader)
+    table = build(jsonl(tmp_path, ROWS), grader)
     assert table.schema == PROBLEMS
     assert table["problem_id"].to_pylist() == ["a", "b", "c"]
     assert table["problem"].to_pylist() == [row["problem"] for row in ROWS]
@@ -60,22 +63,22 @@ def test_rows_of_a_jsonl_file_in_their_order(tmp_path, grader):
 def test_columns_can_have_other_names(tmp_path, grader):
     rows = [{"question": "1 + 1", "value": 2}, {"question": "1 + 2", "value": 3}]
     columns = {"columns": {"problem": "question", "answer": "value", "problem_id": None}}
-    table = build_problems("given", resolved(jsonl(tmp_path, rows) | columns), set(), grader)
+    table = build(jsonl(tmp_path, rows) | columns, grader)
     assert table["problem_id"].to_pylist() == ["given-00000", "given-00001"]
     assert table["answer"].to_pylist() == ["2", "3"]
 
 
 def test_size_counts_after_exclusion_and_deduplication(tmp_path, grader):
     repeated = [row | {"problem_id": f"{row['problem_id']}{time}"} for time in (1, 2) for row in ROWS]
-    entry = resolved(jsonl(tmp_path, repeated) | {"deduplicate": True})
-    assert build_problems("given", entry, set(), grader)["problem_id"].to_pylist() == ["a1", "b1", "c1"]
-    table = build_problems("given", entry | {"size": 1}, {ROWS[0]["problem"]}, grader)
+    entry = jsonl(tmp_path, repeated) | {"deduplicate": True}
+    assert build(entry, grader)["problem_id"].to_pylist() == ["a1", "b1", "c1"]
+    table = build(entry | {"size": 1}, grader, {ROWS[0]["problem"]})
     assert table["problem_id"].to_pylist() == ["b1"]
 
 
 def test_deduplication_mends_repeated_ids(tmp_path, grader):
     entry = jsonl(tmp_path, ROWS + ROWS) | {"deduplicate": True}
-    assert len(build_problems("given", resolved(entry), set(), grader)) == 3
+    assert len(build(entry, grader)) == 3
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv", "jsonl", "saved", "saved splits", "folder"])
@@ -96,12 +99,12 @@ def test_local_data_sets_in_every_form(tmp_path, grader, form):
     else:
         path.mkdir()
         pq.write_table(pa.Table.from_pylist(rows), path / "test.parquet")
-    table = build_problems("given", resolved({"datasets": {"path": str(path), "split": "test"}}), set(), grader)
+    table = build({"datasets": {"path": str(path), "split": "test"}}, grader)
     assert table.drop_columns("metadata").to_pylist() == rows
 
 
 def test_generated_problems_are_those_of_reasoning_gym(grader):
-    table = build_problems("sums", resolved({"reasoning_gym": SUMS, "size": 30}), set(), grader)
+    table = build({"reasoning_gym": SUMS, "size": 30}, grader, name="sums")
     assert table["problem_id"].to_pylist() == [f"sums-{number:05d}" for number in range(30)]
     assert len(set(table["problem"].to_pylist())) == 30
     oracle = create_dataset("chain_sum", **SUMS["parameters"], seed=1, size=10_000)
@@ -115,17 +118,17 @@ def test_generated_problems_are_those_of_reasoning_gym(grader):
 
 def test_generated_problems_exclude_others_and_do_not_depend_on_size(grader):
     entry = {"reasoning_gym": SUMS, "size": 20}
-    few = build_problems("sums", resolved(entry), set(), grader)["problem"].to_pylist()
-    more = build_problems("sums", resolved(entry | {"size": 25}), set(), grader)["problem"].to_pylist()
+    few = build(entry, grader, name="sums")["problem"].to_pylist()
+    more = build(entry | {"size": 25}, grader, name="sums")["problem"].to_pylist()
     assert more[:20] == few
-    others = build_problems("sums", resolved(entry), set(few[:10]), grader)["problem"].to_pylist()
+    others = build(entry, grader, set(few[:10]), name="sums")["problem"].to_pylist()
     assert others[:10] == few[10:]
     assert not set(others) & set(few[:10])
 
 
 def test_the_question_is_the_problem_unless_said_otherwise(grader):
-    entry = resolved({"reasoning_gym": {"task": "chain_sum"}, "size": 2})
-    assert all("arithmetic" in text for text in build_problems("sums", entry, set(), grader)["problem"].to_pylist())
+    table = build({"reasoning_gym": {"task": "chain_sum"}, "size": 2}, grader)
+    assert all("arithmetic" in text for text in table["problem"].to_pylist())
 
 
 WITHOUT_ANSWER = {"problem_id": "d", "problem": "1 + 1", "answers": "2"}
@@ -151,14 +154,14 @@ WITHOUT_ANSWER = {"problem_id": "d", "problem": "1 + 1", "answers": "2"}
 )
 def test_bad_rows(tmp_path, grader, rows, message):
     with pytest.raises(StudyError, match=message) as error:
-        build_problems("given", resolved(jsonl(tmp_path, rows)), set(), grader)
+        build(jsonl(tmp_path, rows), grader)
     assert "\n" not in str(error.value)
 
 
 def test_bad_files(tmp_path, grader):
     def refuse(entry: dict, message: str, excluded: frozenset = frozenset()) -> None:
         with pytest.raises(StudyError, match=message) as error:
-            build_problems("given", resolved(entry), excluded, grader)
+            build(entry, grader, excluded)
         assert "\n" not in str(error.value)
 
     missing = tmp_path / "missing"
@@ -192,14 +195,15 @@ def test_bad_files(tmp_path, grader):
 )
 def test_bad_generators(grader, change, message):
     with pytest.raises(StudyError) as error:
-        build_problems("sums", resolved({"reasoning_gym": SUMS | change, "size": 3}), set(), grader)
+        build({"reasoning_gym": SUMS | change, "size": 3}, grader, name="sums")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def run_script(entry: dict, exclude: list[Path], output: Path) -> subprocess.CompletedProcess:
-    spec = json.dumps({"name": "given", "problems": resolved(entry)})
-    command = ["--spec", spec, "--exclude", *map(str, exclude), "--output", str(output)]
+    problem_set = ProblemSet.model_validate(entry)
+    spec = ProblemsSpec(code="", environment="", name="given", problems=problem_set, source=None)
+    command = ["--spec", json.dumps(spec.plain()), "--exclude", *map(str, exclude), "--output", str(output)]
     return subprocess.run(
         [sys.executable, ROOT / "workflow/scripts/problems.py", *command], capture_output=True, text=True
     )
@@ -220,5 +224,4 @@ def test_the_script_writes_the_same_bytes_again_and_nothing_on_an_error(tmp_path
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the benchmark files in ../shared/data")
 @pytest.mark.parametrize(("name", "size"), [("math500", 500), ("aime24", 30), ("amc23", 40), ("gsm8k-test", 1319)])
 def test_the_benchmarks_are_accepted(grader, name, size):
-    entry = resolved({"jsonl": {"path": str(DATA / f"{name}.jsonl")}})
-    assert len(build_problems(name, entry, set(), grader)) == size
+    assert len(build({"jsonl": {"path": str(DATA / f"{name}.jsonl")}}, grader)) == size

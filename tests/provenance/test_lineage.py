@@ -26,8 +26,9 @@ def test_the_chain_leads_from_the_last_file_to_the_first(sound):
     lines = tree(sound).splitlines()
     assert lines[0] == "problems/second.parquet"
     assert lines[1].startswith("  | rule problems, script workflow/scripts/problems.py, sha256 ")
-    assert "seed problems.7, source file second.jsonl" in lines[1]
+    assert "seed problems.reasoning_gym.7" in lines[1]
     assert lines[2] == "  problems/first.parquet"
+    assert "source file first.jsonl" in lines[3]
 
 
 def test_the_order_of_jobs_changes_no_chain_and_each_last_job_begins_one(made, sound):

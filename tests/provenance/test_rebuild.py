@@ -24,7 +24,7 @@ def test_where_two_files_first_differ_is_told(tmp_path):
 def test_jobs_that_run_models_are_told_by_their_environment():
     def job(stack: str) -> Job:
         environment = file_hash(ROOT / "envs" / f"{stack}.yaml")
-        command = JOBS[0].command.replace(spec("first")["code"], environment).replace('"code"', '"environment"')
+        command = JOBS[0].command.replace(spec("first")["environment"], environment)
         return replace(JOBS[0], rule=stack, command=command)
 
     jobs = [job(stack) for stack in ("data", "inference", "training", "analysis")]

@@ -35,11 +35,11 @@ def test_a_record_says_what_ran_on_what(made):
     first, second = (read_record(record_path(made / output)) for output in (FIRST, SECOND))
     assert second["script"] == "workflow/scripts/problems.py"
     assert second["spec"] == spec("second")
-    assert second["seeds"] == {"problems.seed": 7}
+    assert second["seeds"] == {"problems.reasoning_gym.seed": 7}
     assert second["code"] == code_hash(SCRIPT)
     assert second["outputs"] == [{"path": SECOND, "sha256": sha256(made / SECOND)}]
     assert second["inputs"] == [{"path": FIRST, "sha256": sha256(made / FIRST), "record": first["digest"]}]
-    assert second["sources"] == [{"kind": "file", "path": "second.jsonl", "sha256": sha256(made / "second.jsonl")}]
+    assert first["sources"] == [{"kind": "file", "path": "first.jsonl", "sha256": sha256(made / "first.jsonl")}]
     assert second["environment"]["lock_sha256"] == sha256(ROOT / "requirements.lock")
     assert second["environment"]["differing_from_lock"] == {}
     assert second["environment"]["packages"]["polars"]
@@ -79,9 +79,8 @@ def rewritten(record: dict, **changes) -> str:
 
 
 def test_a_job_refuses_an_input_with_an_edited_record_before_it_computes(made, tmp_path):
-    for name in (FIRST, "second.jsonl"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(made / name, tmp_path / name)
+    (tmp_path / FIRST).parent.mkdir(parents=True)
+    shutil.copy(made / FIRST, tmp_path / FIRST)
     record_path(tmp_path / FIRST).write_text(record_path(made / FIRST).read_text().replace("problems.py", "problem.py"))
     result = recorded.run(recorded.JOBS[1], tmp_path)
     assert result.returncode == 1

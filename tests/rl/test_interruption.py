@@ -13,6 +13,9 @@ import processes
 from tiny_rl import PROBLEMS, PROMPT, SMALL, TOKENIZER, guesser, settings
 from tiny_training import file_bytes
 from tokenshift.artifacts import write_parquet
+from tokenshift.config.compute import Hardware
+from tokenshift.config.models import Rl
+from tokenshift.config.specs import RlSpec
 from tokenshift.schemas import PROBLEMS as SCHEMA
 
 RL = SMALL | {"steps": 16, "save_every": 2, "checkpoint_every": 4, "warmup_steps": 5, "weight": {"sibling": {"c": 0.2}}}
@@ -27,10 +30,10 @@ def inputs(tmp_path_factory):
     return folder
 
 
-def arguments(inputs: Path, folder: Path, rl: dict) -> list[str]:
-    spec = {"rl": rl, "seed": 5, "prompt": PROMPT, "compute": {"device": "cpu", "dtype": "float32"}}
+def arguments(inputs: Path, folder: Path, rl: Rl) -> list[str]:
+    spec = RlSpec(code="", environment="", rl=rl, seed=5, prompt=PROMPT, compute=Hardware())
     given = {
-        "spec": json.dumps(spec),
+        "spec": json.dumps(spec.plain()),
         "base": inputs / "base",
         "problems": inputs / "train.parquet",
         "heldout": inputs / "train.parquet",

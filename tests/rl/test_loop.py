@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tiny_rl import SMALL, guesser, rollouts_of, settings, train_guesser
-from tiny_training import OPTIMISATION, file_bytes, start
+from tiny_training import file_bytes, start
 from tokenshift.errors import StudyError
 from tokenshift.problems.grading import Grader
 from tokenshift.rl.trainer import Trainer
@@ -77,7 +77,7 @@ def test_an_optimiser_step_that_failed_can_be_taken_again(tmp_path, model):
     with pytest.raises(StudyError, match="and no state was saved yet"):
         train_guesser(tmp_path / "run", model, rl)
     (failed,) = (tmp_path / "run.state").glob("*/failed-step-1")
-    engine = start(copy.deepcopy(model), **{key: rl[key] for key in OPTIMISATION})
+    engine = start(copy.deepcopy(model), rl)
     engine.load_checkpoint(str(failed.parent), tag=failed.name)
     trainer = Trainer(engine, None, rl)
     micro_batches = torch.load(failed / "batch-0.pt", weights_only=False)
@@ -145,6 +145,6 @@ def test_an_empty_training_set_is_refused(model):
         empty = dataclasses.replace(rollouts, problems=pl.DataFrame(schema=rollouts.problems.schema))
         with pytest.raises(StudyError, match="the problem set to train on is empty"):
             empty.check_prompts()
-        few = dataclasses.replace(rollouts, prompts=4)
+        few = dataclasses.replace(rollouts, problems_per_draw=4)
         with pytest.raises(StudyError, match="cannot draw a batch of 4 rows from 3"):
             few.draw(0, "step-1")

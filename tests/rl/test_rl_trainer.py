@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tiny_rl import SMALL, TOKENIZER, guesser, random_groups, rollouts_of, settings, train_guesser
-from tiny_training import OPTIMISATION, file_bytes, start, tiny_model
+from tiny_training import file_bytes, start, tiny_model
+from tokenshift.config.models import Rl
 from tokenshift.errors import StudyError
 from tokenshift.problems.grading import Grader
 from tokenshift.rl.rollout_batches import Group
@@ -18,14 +19,14 @@ from tokenshift.rl.trainer import Trainer, shaped_rewards
 WEIGHT = {"divergence": {"alpha": 20.0}}
 
 
-def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
+def written_out(groups: list[Group], rl: Rl) -> torch.nn.Module:
     """Model after the update of `groups`: every formula of the objective spelled out, response by response."""
     model = tiny_model()
     initial = copy.deepcopy(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rl["learning_rate"], weight_decay=rl["weight_decay"])
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rl.learning_rate, weight_decay=rl.weight_decay)
 
     def distributions(of, prompt, response):
-        logits = of(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1] / rl["temperature"]
+        logits = of(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1] / rl.temperature
         return logits.log_softmax(-1), torch.arange(len(response)), torch.tensor(response)
 
     def taken(of, prompt, response):
@@ -37,18 +38,18 @@ def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
         return -(everything.exp() * everything).sum(-1)
 
     old = copy.deepcopy(model)
-    for start_ in list(range(0, len(groups), rl["mini_batch_prompts"])) * rl["epochs"]:
+    for start_ in list(range(0, len(groups), rl.mini_batch_prompts)) * rl.epochs:
         losses = []
-        mini_batch = groups[start_ : start_ + rl["mini_batch_prompts"]]
+        mini_batch = groups[start_ : start_ + rl.mini_batch_prompts]
         all_entropies = [entropy(old, group.prompt, response) for group in mini_batch for response in group.responses]
         threshold = torch.quantile(torch.cat(all_entropies), 0.7)
         for group in mini_batch:
             rewards = []
             for response, correct in zip(group.responses, group.correct, strict=True):
-                reward = rl["reward_correct"] if correct else rl["reward_wrong"]
-                if rl["overlong"]:
-                    over = len(response) - (rl["max_new_tokens"] - rl["overlong"]["buffer"])
-                    reward -= rl["overlong"]["factor"] * max(0, over) / rl["overlong"]["buffer"]
+                reward = rl.reward_correct if correct else rl.reward_wrong
+                if rl.overlong:
+                    over = len(response) - (rl.max_new_tokens - rl.overlong.buffer)
+                    reward -= rl.overlong.factor * max(0, over) / rl.overlong.buffer
                 rewards.append(reward)
             mean, std = np.mean(rewards), np.std(rewards, ddof=1)
             for response, reward in zip(group.responses, rewards, strict=True):
@@ -56,39 +57,38 @@ def written_out(groups: list[Group], rl: dict) -> torch.nn.Module:
                 old_logp = taken(old, group.prompt, response).detach()
                 ratio = (logp - old_logp).exp()
                 advantage = (reward - mean) * torch.ones(len(response))
-                if rl["scale_advantages"]:
+                if rl.scale_advantages:
                     advantage = advantage / (std + 1e-6)
-                weight = rl["weight"] or {"divergence": None, "sibling": None, "top_entropy": None}
-                if weight["divergence"]:
+                if rl.weight and rl.weight.divergence:
                     kl = ratio.detach() - 1 - ratio.detach().log()
                     advantage = advantage * (1 + 1.0 * (1 / (1 + (-20.0 * kl).exp()) - 0.5))
-                if weight["sibling"]:
+                if rl.weight and rl.weight.sibling:
                     advantage = advantage * (1 + 0.2 * (1 - old_logp.exp()))
-                if weight["top_entropy"]:
+                if rl.weight and rl.weight.top_entropy:
                     advantage = advantage * (entropy(old, group.prompt, response) >= threshold)
-                clipped = ratio.clamp(1 - rl["clip_low"], 1 + rl["clip_high"])
+                clipped = ratio.clamp(1 - rl.clip_low, 1 + rl.clip_high)
                 loss = torch.maximum(-advantage * ratio, -advantage * clipped)
-                if rl["dual_clip"]:
-                    loss = torch.where(advantage < 0, torch.minimum(loss, -rl["dual_clip"] * advantage), loss)
+                if rl.dual_clip:
+                    loss = torch.where(advantage < 0, torch.minimum(loss, -rl.dual_clip * advantage), loss)
                 reference = taken(initial, group.prompt, response).detach()
-                loss = loss + rl["kl_coefficient"] * ((reference - logp).exp() - (reference - logp) - 1)
+                loss = loss + rl.kl_coefficient * ((reference - logp).exp() - (reference - logp) - 1)
                 everything = distributions(model, group.prompt, response)[0]
-                losses.append(loss + rl["entropy_bonus"] * (everything.exp() * everything).sum(-1))
+                losses.append(loss + rl.entropy_bonus * (everything.exp() * everything).sum(-1))
         whole = torch.cat(losses).mean()
-        if rl["aggregation"] == "sequence_mean":
+        if rl.aggregation == "sequence_mean":
             whole = torch.stack([loss.mean() for loss in losses]).mean()
-        if rl["aggregation"] == "fixed_length":
-            whole = torch.cat(losses).sum() / (len(losses) * rl["max_new_tokens"])
+        if rl.aggregation == "fixed_length":
+            whole = torch.cat(losses).sum() / (len(losses) * rl.max_new_tokens)
         optimiser.zero_grad()
         whole.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), rl["gradient_clip"])
+        torch.nn.utils.clip_grad_norm_(model.parameters(), rl.gradient_clip)
         optimiser.step()
     return model
 
 
-def trainer(rl: dict) -> Trainer:
-    engine = start(tiny_model(), **{key: rl[key] for key in OPTIMISATION})
-    return Trainer(engine, tiny_model().eval() if rl["kl_coefficient"] > 0 else None, rl)
+def trainer(rl: Rl) -> Trainer:
+    engine = start(tiny_model(), rl)
+    return Trainer(engine, tiny_model().eval() if rl.kl_coefficient > 0 else None, rl)
 
 
 @pytest.mark.parametrize("micro_batch_size", [3, 16])
@@ -145,7 +145,7 @@ def model():
     return guesser()
 
 
-def run(folder, model, rl: dict) -> list[dict]:
+def run(folder, model, rl: Rl) -> list[dict]:
     train_guesser(folder, model, rl)
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
@@ -184,7 +184,7 @@ def test_a_run_repeats_to_the_byte_and_its_micro_batches_do_not_matter(tmp_path,
         "step-000002",
         "step-000003",
     ]
-    cut = run(tmp_path / "cut", model, rl | {"micro_batch_size": 2, "generation_batch_size": 3})
+    cut = run(tmp_path / "cut", model, rl.model_copy(update={"micro_batch_size": 2, "generation_batch_size": 3}))
     for row, other in zip(rows, cut, strict=True):
         assert row == pytest.approx(other, rel=1e-2, abs=1e-5)
 

@@ -32,9 +32,9 @@ WEIGHTS = [
 ]
 
 
-def settings(**given) -> dict:
+def settings(**given) -> Rl:
     sizes = {"problems": "train", "steps": 1, "prompts_per_step": 2, "mini_batch_prompts": 1, "max_new_tokens": LENGTH}
-    return Rl(recipe="grpo", **(sizes | {"kl_coefficient": 0.0, "entropy_bonus": 0.0} | given)).model_dump(mode="json")
+    return Rl(recipe="grpo", **(sizes | {"kl_coefficient": 0.0, "entropy_bonus": 0.0} | given))
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -56,7 +56,7 @@ def batch() -> dict[str, torch.Tensor]:
     }
 
 
-def trls_loss(given: dict, rl: dict, loss_type: str, advantages: torch.Tensor, top_entropy: float = 1.0):
+def trls_loss(given: dict, rl: Rl, loss_type: str, advantages: torch.Tensor, top_entropy: float = 1.0):
     """Loss and gradient with respect to the log-probabilities, by TRL's own code on a trainer without a model."""
     logp = given["logp"].clone().requires_grad_()
     alone = SimpleNamespace(
@@ -67,16 +67,16 @@ def trls_loss(given: dict, rl: dict, loss_type: str, advantages: torch.Tensor, t
     )
     trainer = SimpleNamespace(
         _get_per_token_logps_and_entropies=lambda *_, **__: (logp, given["entropy"], None),
-        _entropy_bonus_enabled=rl["entropy_bonus"] > 0,
+        _entropy_bonus_enabled=rl.entropy_bonus > 0,
         _metrics={"train": defaultdict(list)},
         accelerator=alone,
-        args=SimpleNamespace(delta=rl["dual_clip"], steps_per_generation=1, use_bias_correction_kl=False),
+        args=SimpleNamespace(delta=rl.dual_clip, steps_per_generation=1, use_bias_correction_kl=False),
         aux_loss_enabled=False,
-        beta=rl["kl_coefficient"],
+        beta=rl.kl_coefficient,
         current_gradient_accumulation_steps=1,
-        entropy_coef=rl["entropy_bonus"],
-        epsilon_high=rl["clip_high"],
-        epsilon_low=rl["clip_low"],
+        entropy_coef=rl.entropy_bonus,
+        epsilon_high=rl.clip_high,
+        epsilon_low=rl.clip_low,
         importance_sampling_level="token",
         loss_type=loss_type,
         max_completion_length=LENGTH,
@@ -105,17 +105,17 @@ def trls_loss(given: dict, rl: dict, loss_type: str, advantages: torch.Tensor, t
     return loss.detach(), logp.grad, {name: values[0] for name, values in trainer._metrics["train"].items()}
 
 
-def our_loss(given: dict, rl: dict, advantages: torch.Tensor):
+def our_loss(given: dict, rl: Rl, advantages: torch.Tensor):
     mask = given["mask"]
     logp = given["logp"].clone().requires_grad_()
     sampled = Sampled(
         mask=mask,
         advantages=advantages,
-        token_weights=token_weights(mask, rl["aggregation"], int(mask.sum()), len(mask), rl["max_new_tokens"]),
+        token_weights=token_weights(mask, rl.aggregation, int(mask.sum()), len(mask), rl.max_new_tokens),
         old_logp=given["old_logp"],
         old_entropy=given["entropy"],
         entropy_rank=entropy_ranks(given["entropy"], given["entropy"][mask]),
-        base_logp=given["base_logp"] if rl["kl_coefficient"] > 0 else None,
+        initial_logp=given["base_logp"] if rl.kl_coefficient > 0 else None,
     )
     loss, seen = objective(logp, given["entropy"], sampled, rl)
     loss.backward()
@@ -141,7 +141,7 @@ def test_losses_and_gradients_are_trls(loss_type, dual_clip, kl_coefficient, wei
         given["old_logp"],
         entropy_ranks(given["entropy"], given["entropy"][given["mask"]]),
     )
-    weights = advantage_weights(facts, rl["weight"])
+    weights = advantage_weights(facts, rl.weight)
     weighted = advantages if weights is None else advantages[:, None] * weights  # TRL takes (B,) and (B, T)
     expected, gradient, metrics = trls_loss(given, rl, loss_type, weighted)
     loss, our_gradient, seen = our_loss(given, rl, advantages[:, None])

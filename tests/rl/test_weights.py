@@ -5,18 +5,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenshift.rl.weights import Tokens, advantage_weights, entropy_ranks
+from tokenshift.config.weights import Weight
+from tokenshift.rl.weights import WEIGHTS, Tokens, advantage_weights, entropy_ranks
 
 ALPHAS = st.floats(-50, 50)
 DIRECTIONS = st.sampled_from(["old_new", "new_old"])
 
 
+def test_a_study_names_the_weights_that_there_are():
+    assert set(Weight.model_fields) == set(WEIGHTS)
+
+
 def weights(kind: str, log_ratio: list[float], old_logp: list[float] | None = None, **settings) -> torch.Tensor:
-    given = {name: None for name in ("divergence", "sibling", "top_entropy")} | {kind: settings}
     ratio = torch.tensor(log_ratio, dtype=torch.float64)
     logp = torch.zeros_like(ratio) if old_logp is None else torch.tensor(old_logp, dtype=torch.float64)
     ranks = torch.linspace(0, 1, len(ratio), dtype=torch.float64)
-    return advantage_weights(Tokens(ratio, logp, ranks), given)
+    return advantage_weights(Tokens(ratio, logp, ranks), Weight.model_validate({kind: settings}))
 
 
 @given(st.floats(-2, 2), ALPHAS, st.floats(-1.9, 1.9), DIRECTIONS)

@@ -8,7 +8,8 @@ import torch
 
 import processes
 from tiny_rl import SMALL, TOKENIZER, guesser, random_groups, settings, train_guesser
-from tiny_training import OPTIMISATION, start, tiny_model, weights
+from tiny_training import start, tiny_model, weights
+from tokenshift.config.models import Rl
 from tokenshift.rl.trainer import Trainer
 from tokenshift.training import log_probs
 from tokenshift.training.engine import gathered, join_world
@@ -18,13 +19,13 @@ WIDE = {"intermediate_size": 4096}  # enough for ZeRO stage 3 to split its param
 LARGE = 4096  # tokens; enough for it to split the embeddings, which are the output head
 
 
-def ten_updates(file: str, rl: dict, vocabulary_size: int) -> None:
+def ten_updates(file: str, rl: Rl, vocabulary_size: int) -> None:
     """Save the weights before and after each of ten updates, of two optimiser steps each.
 
     The output head gives the logits of five targets at a time.
     """
     log_probs.CHUNK_BYTES = 5 * 4 * vocabulary_size
-    engine = start(tiny_model(vocabulary_size), **{key: rl[key] for key in OPTIMISATION})
+    engine = start(tiny_model(vocabulary_size), rl)
     trainer = Trainer(engine, tiny_model(vocabulary_size).eval(), rl)
     seen, metrics = [], []
     for number in range(11):
@@ -38,11 +39,10 @@ def ten_updates(file: str, rl: dict, vocabulary_size: int) -> None:
 
 def updates(folder: Path, size: int, vocabulary_size: int = 13, **overrides) -> tuple[torch.Tensor, list[dict]]:
     """Changes of the weights (10, number of weights), and the metrics of each update."""
-    rl = settings(
-        "dapo", weight={"divergence": {"alpha": 20.0}}, kl_coefficient=0.1, learning_rate=1e-3, entropy_bonus=0.0
-    )
+    fixed = {"kl_coefficient": 0.1, "learning_rate": 1e-3, "entropy_bonus": 0.0}
+    rl = settings("dapo", weight={"divergence": {"alpha": 20.0}}, **fixed | overrides)
     file = folder / f"{size}-{'-'.join(map(str, overrides.values()))}.pt"
-    processes.run(size, folder / "log", ten_updates, str(file), rl | overrides, vocabulary_size)
+    processes.run(size, folder / "log", ten_updates, str(file), rl, vocabulary_size)
     return torch.load(file)
 
 
@@ -97,7 +97,7 @@ def test_in_bfloat16_two_processes_take_the_steps_of_one_but_for_rounding(tmp_pa
         assert third == pytest.approx(row, rel=0.05, abs=1e-3)
 
 
-def train_wide(folder: str, weights_file: str, rl: dict) -> None:
+def train_wide(folder: str, weights_file: str, rl: Rl) -> None:
     model = tiny_model(len(TOKENIZER), **WIDE)
     model.load_state_dict(torch.load(weights_file))
     train_guesser(Path(folder), model, rl)
@@ -106,7 +106,7 @@ def train_wide(folder: str, weights_file: str, rl: dict) -> None:
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
 def test_runs_on_two_processes_with_split_parameters_are_those_of_one(tmp_path, gradient_checkpointing):
     rl = settings("dapo", **SMALL | {"steps": 3}, evaluation={"problems": "train", "every": 2})
-    split = rl | {"zero_stage": 3, "gradient_checkpointing": gradient_checkpointing}
+    split = rl.model_copy(update={"zero_stage": 3, "gradient_checkpointing": gradient_checkpointing})
     rows, weights_file = [], tmp_path / "weights.pt"
     torch.save(guesser(**WIDE).state_dict(), weights_file)
     for size, chosen in ((1, rl), (2, split)):

@@ -17,8 +17,10 @@ from clusters import jobs, kill, processes_of_job, slurm
 from tiny_training import file_bytes
 from tokenshift.artifacts import write_parquet
 from tokenshift.cluster.resources import launcher
-from tokenshift.config.compute import Compute
+from tokenshift.config.compute import Compute, Hardware
 from tokenshift.config.models import Pretrain
+from tokenshift.config.problems import Prompt
+from tokenshift.config.specs import PretrainSpec
 from tokenshift.schemas import CORPUS
 
 pytestmark = pytest.mark.study
@@ -46,13 +48,9 @@ def command(folder: Path, corpus: Path, nodes: int) -> str:
     settings = Pretrain(
         corpus="sums", steps=STEPS, save_every=2, batch_size=8, learning_rate=3e-3, architecture=architecture
     )
-    spec = {
-        "pretrain": settings.model_dump(mode="json"),
-        "seed": 3,
-        "prompt": {"template": "{problem}=", "chat": False},
-    }
-    spec["compute"] = {"device": "cpu", "dtype": "float32"}
-    (folder / "spec.json").write_text(json.dumps(spec))
+    prompt = Prompt(template="{problem}=", chat=False)
+    spec = PretrainSpec(code="", environment="", pretrain=settings, seed=3, prompt=prompt, compute=Hardware())
+    (folder / "spec.json").write_text(json.dumps(spec.plain()))
     return (
         f"export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH={ROOT}/workflow SCRIPTS={ROOT}/workflow/scripts"
         " OMP_NUM_THREADS=1; "

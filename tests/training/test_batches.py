@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenshift.errors import StudyError
-from tokenshift.training.batches import Part, dealt, micro_batches, pad, pad_part, shuffled_batch
+from tokenshift.training.batches import Rows, dealt, micro_batches, pad, pad_rows, shuffled_batch
 
 
 @given(st.integers(0, 99), st.integers(1, 30), st.integers(1, 10))
@@ -33,26 +33,26 @@ LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
 @given(LENGTHS, st.integers(1, 8), st.integers(1, 200))
 def test_micro_batches_hold_each_row_once_shortest_first(lengths, size, tokens):
-    parts = micro_batches(lengths, size, tokens)
-    flat = [row for part in parts for row in part.rows]
-    assert sorted(flat) == list(range(len(lengths)))
-    assert [lengths[row] for row in flat] == sorted(lengths)
-    for part in parts:
-        assert len(part.rows) <= size
-        assert len(part.rows) == 1 or len(part.rows) * max(lengths[row] for row in part.rows) <= tokens
+    cut = micro_batches(lengths, size, tokens)
+    in_order = [row for rows in cut for row in rows.indices]
+    assert sorted(in_order) == list(range(len(lengths)))
+    assert [lengths[row] for row in in_order] == sorted(lengths)
+    for rows in cut:
+        assert len(rows.indices) <= size
+        assert len(rows.indices) == 1 or len(rows.indices) * max(lengths[row] for row in rows.indices) <= tokens
 
 
 @given(LENGTHS, st.integers(1, 8), st.integers(1, 5))
-def test_parts_are_dealt_to_the_processes(lengths, size, world_size):
-    parts = micro_batches(lengths, size, 200)
-    hands = [dealt(parts, rank, world_size) for rank in range(world_size)]
+def test_micro_batches_are_dealt_to_the_processes(lengths, size, world_size):
+    cut = micro_batches(lengths, size, 200)
+    hands = [dealt(cut, rank, world_size) for rank in range(world_size)]
     assert len({len(hand) for hand in hands}) == 1
-    working = [part.rows for hand in hands for part in hand if not part.idle]
-    assert sorted(working) == sorted(part.rows for part in parts)
+    working = [rows.indices for hand in hands for rows in hand if not rows.idle]
+    assert sorted(working) == sorted(rows.indices for rows in cut)
 
 
-def test_an_idle_part_has_no_targets():
-    batch = pad_part(Part([1], idle=True), [[5, 6], [5, 6, 7]], [1, 1], torch.device("cpu"))
+def test_an_idle_micro_batch_has_no_targets():
+    batch = pad_rows(Rows([1], idle=True), [[5, 6], [5, 6, 7]], [1, 1], torch.device("cpu"))
     assert batch.tokens.tolist() == [[5, 6, 7]]
     assert not batch.mask.any()
 

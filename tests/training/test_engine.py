@@ -26,7 +26,7 @@ def plain_torch_steps(steps: int) -> tuple[dict, list[float], list[float]]:
     """The same training without DeepSpeed or micro-batches: weights, losses, gradient norms."""
     model = tiny_model()
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=OPTIMISATION["learning_rate"], weight_decay=OPTIMISATION["weight_decay"]
+        model.parameters(), lr=OPTIMISATION.learning_rate, weight_decay=OPTIMISATION.weight_decay
     )
     losses, norms = [], []
     for _ in range(steps):
@@ -34,7 +34,7 @@ def plain_torch_steps(steps: int) -> tuple[dict, list[float], list[float]]:
         loss = -torch.cat(logp).mean()
         optimiser.zero_grad()
         loss.backward()
-        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIMISATION["gradient_clip"]).item())
+        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIMISATION.gradient_clip).item())
         optimiser.step()
         losses.append(loss.item())
     return dict(model.named_parameters()), losses, norms
@@ -48,7 +48,7 @@ def test_steps_are_those_of_plain_torch_whatever_the_stage_and_micro_batch(zero_
     taken = [step(engine, size) for _ in range(3)]
     assert [loss for loss, _ in taken] == pytest.approx(losses, rel=1e-4)
     assert [norm for _, norm in taken] == pytest.approx(norms, rel=1e-3)
-    assert min(norms) > OPTIMISATION["gradient_clip"]  # so that clipping is tested too
+    assert min(norms) > OPTIMISATION.gradient_clip  # so that clipping is tested too
     with gathered(engine):
         for name, parameter in engine.module.model.named_parameters():
             torch.testing.assert_close(parameter, expected[name], rtol=1e-3, atol=1e-4)

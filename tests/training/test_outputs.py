@@ -1,11 +1,17 @@
 import yaml
 
+from tokenshift.config.compute import Hardware
+from tokenshift.config.models import Pretrain, Rl
+from tokenshift.config.problems import Prompt
+from tokenshift.config.specs import PretrainSpec, RlSpec
 from tokenshift.training.outputs import model_card
+
+COMMON = {"code": "", "environment": "", "seed": 7, "prompt": Prompt(), "compute": Hardware()}
 
 
 def test_a_card_says_how_the_model_was_made():
-    spec = {"rl": {"recipe": "dapo", "steps": 3, "weight": None}, "seed": 7, "prompt": {"template": "{problem}="}}
-    card = model_card("rl", "base", "sums", spec)
+    rl = Rl(recipe="dapo", problems="sums", steps=3)
+    card = model_card(RlSpec(rl=rl, **COMMON), "rl", "base", "sums")
     _, metadata, text = card.split("---\n", 2)
     assert yaml.safe_load(metadata) == {
         "base_model": "base",
@@ -15,4 +21,6 @@ def test_a_card_says_how_the_model_was_made():
     }
     assert "by the recipe `dapo` from base on `sums`, seed 7" in text
     assert "| `steps` | `3` |" in text
-    assert "from random weights on `sums`" in model_card("pretrain", None, "sums", {**spec, "pretrain": {}})
+    pretrain = Pretrain(corpus="sums", steps=3, learning_rate=1e-3)
+    card = model_card(PretrainSpec(pretrain=pretrain, **COMMON), "pretrain", None, "sums")
+    assert "from random weights on `sums`" in card

@@ -5,20 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenshift.config.models import Architecture
 from tokenshift.errors import StudyError
 from tokenshift.policies.models import load_tokenizer
 from tokenshift.problems.prompts import unknown_characters_refused
 from tokenshift.training.pretraining import build_model, character_tokenizer
 
 CHARACTERS = string.digits + "+-=:\\{}boxed \n" + "é"
-ARCHITECTURE = {
-    "hidden_size": 96,
-    "intermediate_size": 288,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-}
 
 
 @given(st.text(alphabet=CHARACTERS))
@@ -48,7 +41,7 @@ def test_an_empty_corpus_is_refused():
 def test_the_saved_tokenizer_encodes_alike(tmp_path):
     tokenizer = character_tokenizer([CHARACTERS])
     tokenizer.save_pretrained(tmp_path)
-    build_model(ARCHITECTURE, len(tokenizer), 0, 1, seed=0).save_pretrained(tmp_path)
+    build_model(Architecture(), len(tokenizer), 0, 1, seed=0).save_pretrained(tmp_path)
     text = "3 + 4  - 1=\\boxed{6}"
     loaded = load_tokenizer(tmp_path)
     assert loaded(text).input_ids == tokenizer(text).input_ids
@@ -56,7 +49,7 @@ def test_the_saved_tokenizer_encodes_alike(tmp_path):
 
 
 def test_a_seed_gives_one_model():
-    first, again, other = (build_model(ARCHITECTURE, 25, 0, 1, seed) for seed in (3, 3, 4))
+    first, again, other = (build_model(Architecture(), 25, 0, 1, seed) for seed in (3, 3, 4))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(first.lm_head.weight, other.lm_head.weight)
     assert first.lm_head.weight is first.model.embed_tokens.weight

@@ -4,7 +4,9 @@ import polars as pl
 import pytest
 import torch
 
-from tiny_training import file_bytes, start, tiny_model
+from tiny_training import OPTIMISATION, file_bytes, start, tiny_model
+from tokenshift.config.models import Sft
+from tokenshift.config.problems import Prompt
 from tokenshift.errors import StudyError
 from tokenshift.training.batches import pad
 from tokenshift.training.encoding import encode_examples, require_context
@@ -25,7 +27,7 @@ TOKENIZER = character_tokenizer(["1234+=:"])
 
 
 def examples(learn_prompt: bool):
-    return encode_examples(CORPUS, TOKENIZER, "{problem}:", False, learn_prompt)
+    return encode_examples(CORPUS, TOKENIZER, Prompt(template="{problem}:", chat=False), learn_prompt)
 
 
 @pytest.mark.parametrize("learn_prompt", [True, False])
@@ -45,11 +47,13 @@ def test_the_loss_is_transformers_own(learn_prompt):
     torch.testing.assert_close(negative_log_likelihood(TokenModel(model), batch, int(batch.mask.sum())), expected)
 
 
-def run(folder, steps=5, **settings):
-    engine = start(tiny_model(len(TOKENIZER)))
-    sizes = {"steps": steps, "batch_size": 4, "micro_batch_size": 3, "micro_batch_tokens": 1000} | settings
-    with Run(folder.with_suffix(".state"), {"sft": sizes}, engine, TOKENIZER, "a card", save_every=2) as training:
-        train(engine, examples(False), sizes, seed=7, checkpoint_every=2, run=training)
+def run(folder, **overrides):
+    sizes = {"steps": 5, "batch_size": 4, "micro_batch_size": 3, "micro_batch_tokens": 1000} | overrides
+    settings = Sft(**(OPTIMISATION.plain() | {"corpus": "sums"} | sizes))
+    engine = start(tiny_model(len(TOKENIZER)), settings)
+    depends_on = {"sft": settings.plain()}
+    with Run(folder.with_suffix(".state"), depends_on, engine, TOKENIZER, "a card", save_every=2) as training:
+        train(engine, examples(False), settings, seed=7, checkpoint_every=2, run=training)
         training.publish(folder)
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 

@@ -1,13 +1,14 @@
 """Train a character-level causal LM from scratch on written solutions."""
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
 
 from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
+from tokenshift.config.specs import PretrainSpec
+from tokenshift.problems.prompts import prompt_text
 from tokenshift.provenance.hashes import file_hash
 from tokenshift.schemas import CORPUS
 from tokenshift.training.encoding import encode_examples
@@ -20,33 +21,29 @@ from tokenshift.training.supervised import one_cycle, train
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with pretrain, seed, prompt, compute")
+    parser.add_argument("--spec", type=PretrainSpec.parse, required=True, help="JSON of a PretrainSpec")
     parser.add_argument("--corpus", type=Path, required=True, help="Parquet file of problems with solutions")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped run goes on from")
     parser.add_argument("--local_rank", type=int, help="given by the deepspeed launcher; read from the environment")
     parser.add_argument("--output", type=Path, required=True, help="model folder")
     args = parser.parse_args()
-    spec, settings, device = args.spec, args.spec["pretrain"], args.spec["compute"]["device"]
+    spec, settings, device = args.spec, args.spec.pretrain, args.spec.compute.device
     join_world(device)
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(device == "cpu")
     corpus = read_parquet(args.corpus, CORPUS)
-    prompts = (spec["prompt"]["template"].replace("{problem}", problem) for problem in corpus["problem"].unique())
+    prompts = (prompt_text(spec.prompt, problem) for problem in corpus["problem"].unique())
     tokenizer = character_tokenizer([*prompts, *corpus["solution"]])
-    examples = encode_examples(corpus, tokenizer, **spec["prompt"], learn_prompt=True)
+    examples = encode_examples(corpus, tokenizer, spec.prompt, learn_prompt=True)
     model = build_model(
-        settings["architecture"], len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id, spec["seed"]
+        settings.architecture, len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id, spec.seed
     )
-    engine = initialise(
-        model,
-        settings,
-        lambda optimiser: one_cycle(optimiser, settings["learning_rate"], settings["steps"]),
-    )
-    inputs = {"corpus": file_hash(args.corpus)}
-    card = model_card("pretrain", None, args.corpus.stem, spec)
-    with Run(args.state, spec | {"inputs": inputs}, engine, tokenizer, card, settings["save_every"]) as training:
-        train(engine, examples, settings, spec["seed"], None, training)
+    engine = initialise(model, settings, lambda optimiser: one_cycle(optimiser, settings.learning_rate, settings.steps))
+    depends_on = spec.plain() | {"inputs": {"corpus": file_hash(args.corpus)}}
+    card = model_card(spec, "pretrain", None, args.corpus.stem)
+    with Run(args.state, depends_on, engine, tokenizer, card, settings.save_every) as training:
+        train(engine, examples, settings, spec.seed, None, training)
         training.publish(args.output)
 
 

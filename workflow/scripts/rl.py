@@ -3,13 +3,13 @@
 import argparse
 import copy
 import dataclasses
-import json
 from pathlib import Path
 
 import torch
 
 from tokenshift.artifacts import read_parquet
 from tokenshift.command import run
+from tokenshift.config.specs import RlSpec
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.policies.policy import Policy
@@ -26,7 +26,7 @@ from tokenshift.training.run import Run
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with rl, seed, prompt, compute")
+    parser.add_argument("--spec", type=RlSpec.parse, required=True, help="JSON of an RlSpec")
     parser.add_argument("--base", type=Path, required=True, help="model folder to start from")
     parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
     parser.add_argument("--heldout", type=Path, nargs="?", help="Parquet file of the problems of rl.evaluation")
@@ -35,42 +35,42 @@ def main() -> None:
     parser.add_argument("--local_rank", type=int, help="given by the deepspeed launcher; read from the environment")
     parser.add_argument("--output", type=Path, required=True, help="model folder")
     args = parser.parse_args()
-    spec, settings, device = args.spec, args.spec["rl"], args.spec["compute"]["device"]
+    spec, settings, device = args.spec, args.spec.rl, args.spec.compute.device
     join_world(device)
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(device == "cpu")
     tokenizer = load_tokenizer(args.base)
-    model = load_model(args.base, settings["precision"], device)
-    watched = settings["kl_coefficient"] > 0 or settings["report_base_kl"]
-    initial = load_model(args.base, settings["precision"], device) if watched else None
+    model = load_model(args.base, settings.precision, device)
+    watched = settings.kl_coefficient > 0 or settings.report_base_kl
+    initial = load_model(args.base, settings.precision, device) if watched else None
     policy = Policy.of(copy.deepcopy(model), tokenizer)
-    engine = initialise(model, settings, lambda optimiser: warmup_then_constant(optimiser, settings["warmup_steps"]))
+    engine = initialise(model, settings, lambda optimiser: warmup_then_constant(optimiser, settings.warmup_steps))
     inputs = {"base": folder_hash(args.base), "problems": file_hash(args.problems)}
-    card = model_card("rl", args.base.name, args.problems.stem, spec)
+    depends_on = spec.plain() | {"inputs": inputs}
+    card = model_card(spec, "rl", args.base.name, args.problems.stem)
     with (
         Grader() as grader,
-        Run(args.state, spec | {"inputs": inputs}, engine, tokenizer, card, settings["save_every"]) as training,
+        Run(args.state, depends_on, engine, tokenizer, card, settings.save_every) as training,
     ):
         rollouts = Rollouts(
             policy=policy,
             tokenizer=tokenizer,
             grader=grader,
             problems=read_parquet(args.problems, PROBLEMS),
-            **spec["prompt"],
-            prompts=settings["prompts_per_step"],
-            responses_per_prompt=settings["responses_per_prompt"],
-            sampling=Sampling(settings["temperature"], settings["top_p"], settings["max_new_tokens"]),
-            batch_size=settings["generation_batch_size"],
-            seed=spec["seed"],
+            prompt=spec.prompt,
+            problems_per_draw=settings.prompts_per_step,
+            responses_per_problem=settings.responses_per_prompt,
+            sampling=Sampling(settings.temperature, settings.top_p, settings.max_new_tokens),
+            batch_size=settings.generation_batch_size,
+            seed=spec.seed,
         )
-        heldout = None
-        if settings["evaluation"] is not None:
-            evaluated = settings["evaluation"]
+        heldout, evaluation = None, settings.evaluation
+        if evaluation is not None:
             heldout = dataclasses.replace(
                 rollouts,
                 problems=read_parquet(args.heldout, PROBLEMS),
-                responses_per_prompt=evaluated["samples"],
-                sampling=Sampling(evaluated["temperature"], evaluated["top_p"], settings["max_new_tokens"]),
+                responses_per_problem=evaluation.samples,
+                sampling=Sampling(evaluation.temperature, evaluation.top_p, settings.max_new_tokens),
             )
         train(Trainer(engine, initial, settings), rollouts, heldout, training)
         training.publish(args.output)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
-from tokenshift.problems.grading import Grade, Grader, last_box
+from tokenshift.config.problems import Prompt
+from tokenshift.problems.answers import last_box
+from tokenshift.problems.grading import Grade, Grader
 from tokenshift.problems.prompts import encode_prompt, unknown_characters_refused
 
 
@@ -31,7 +33,7 @@ def requests(
     rows = Requests([], [], [], [])
     for problem_id, problem, answer in problems.select("problem_id", "problem", "answer").iter_rows():
         with unknown_characters_refused(tokenizer):
-            prompt = encode_prompt(tokenizer, template, chat, problem)
+            prompt = encode_prompt(tokenizer, Prompt(template=template, chat=chat), problem)
         for sample in range(samples):
             rows.problem_ids.append(problem_id)
             rows.samples.append(sample)

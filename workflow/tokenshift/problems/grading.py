@@ -1,7 +1,8 @@
-"""Answers: found in a response, checked against a reference with math-verify.
+"""Grading: whether the answer found in a response is the reference answer, by math-verify where that takes mathematics.
 
-What a model writes is untrusted: checking it may run for ever, fill the memory or crash. It therefore happens in other
-processes, with a limit on memory, which are killed at a deadline; a pair that ends so counts as wrong.
+What a model writes is untrusted: comparing it with a reference may run for ever, fill the memory or crash. Comparisons
+therefore happen in worker processes whose memory is limited and which are killed at a deadline. An answer whose
+comparison ends in any of these ways counts as wrong.
 """
 
 import logging
@@ -17,55 +18,33 @@ from typing import Self
 
 from pebble import ProcessExpired, ProcessPool
 
-LONGEST_ANSWER = 2000  # characters; what is longer is wrong unread
+from tokenshift.problems.answers import last_boxed
 
-_BRACES = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
+LONGEST_ANSWER = 2000  # characters; a longer answer is wrong unread
+
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
 class Grade:
-    """The answer found in a response (None: there is none), and whether it is correct."""
+    """The answer found in a response (None where there is none), and whether it is correct."""
 
     extracted_answer: str | None
     correct: bool
 
 
-def last_box(text: str) -> slice | None:
-    r"""Where the content of the last complete \boxed{...} of `text` is, or None. Time is linear in the text's length.
-
-    Last means the one that opens last: of nested boxes the innermost. Escaped braces do not count.
-    """
-    opened: list[tuple[int, bool]] = []  # where the content begins, and whether it is a box's
-    last = None
-    for brace in _BRACES.finditer(text):
-        if brace[0].endswith("{") and brace[0] != r"\{":
-            opened.append((brace.end(), brace[0] != "{"))
-        elif brace[0] == "}" and opened:
-            start, boxed = opened.pop()
-            if boxed and (last is None or start > last[0]):
-                last = (start, brace.start())
-    return None if last is None else slice(*last)
-
-
-def last_boxed(text: str) -> str | None:
-    """Content of the last box (`last_box`), stripped, or None."""
-    box = last_box(text)
-    return None if box is None else text[box].strip()
-
-
 class Grader:
-    """Checks answers with `workers` processes, which start with the first pair that needs one.
+    """Grades responses with `workers` processes, which are started for the first comparison that needs one.
 
-    Each pair may take `deadline_s` seconds and `memory_mb` MB of address space. The verdict on a pair is kept, so a
-    pair that comes again costs nothing. A context manager: leaving it ends the processes.
+    Each comparison may take `deadline_s` seconds and `memory_mb` MB of address space. Verdicts are kept, so that the
+    same comparison costs nothing a second time. A grader is a context manager: leaving it ends its processes.
     """
 
     def __init__(self, workers: int = 1, deadline_s: float = 5.0, memory_mb: int = 2048):
         self._workers = workers
         self._deadline_s = deadline_s
         self._memory_mb = memory_mb
-        self._verdicts: dict[tuple[str, str | None], bool] = {}
+        self._verdicts: dict[tuple[str, str | None], bool] = {}  # by reference answer and answer
         self._pool: ProcessPool | None = None
 
     def __enter__(self) -> Self:
@@ -80,25 +59,27 @@ class Grader:
     def grade(self, golds: Sequence[str], responses: Sequence[str]) -> list[Grade]:
         """Grades of `responses`, each against the reference answer at the same place of `golds`.
 
-        The answer is the content of the last box (`last_boxed`). It is correct when it is the reference answer to the
-        letter, or when math-verify finds both equal.
+        The answer of a response is the content of its last box (`last_boxed`). It is correct when it is the reference
+        answer to the letter, or when math-verify finds both equal.
         """
-        pairs = [(gold.strip(), last_boxed(response)) for gold, response in zip(golds, responses, strict=True)]
-        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._verdicts]
-        verdicts = {pair: _verdict(*pair) for pair in new}
-        unknown = [pair for pair in new if verdicts[pair] is None]
-        self._verdicts |= verdicts | dict(zip(unknown, self._ask(_agree, unknown), strict=True))
-        return [Grade(pair[1], self._verdicts[pair]) for pair in pairs]
+        comparisons = [(gold.strip(), last_boxed(response)) for gold, response in zip(golds, responses, strict=True)]
+        new = [comparison for comparison in dict.fromkeys(comparisons) if comparison not in self._verdicts]
+        verdicts = {comparison: _verdict_without_mathematics(*comparison) for comparison in new}
+        undecided = [comparison for comparison in new if verdicts[comparison] is None]
+        self._verdicts |= verdicts | dict(zip(undecided, self._in_workers(_equal, undecided), strict=True))
+        return [Grade(answer, self._verdicts[gold, answer]) for gold, answer in comparisons]
 
     def unparsable(self, golds: Sequence[str]) -> list[int]:
-        """Places in `golds` of the reference answers that math-verify cannot read (in time), in increasing order."""
-        unknown = [gold for gold in dict.fromkeys(golds) if not _INTEGER.fullmatch(gold.strip())]
-        parsed = dict(zip(unknown, self._ask(_parses, [(gold,) for gold in unknown]), strict=True))
-        return [place for place, gold in enumerate(golds) if not parsed.get(gold, True)]
+        """Places in `golds`, in increasing order, of the reference answers that math-verify cannot read (in time)."""
+        questionable = [gold for gold in dict.fromkeys(golds) if not _INTEGER.fullmatch(gold.strip())]
+        verdicts = self._in_workers(_readable, [(gold,) for gold in questionable])
+        readable = dict(zip(questionable, verdicts, strict=True))
+        return [place for place, gold in enumerate(golds) if not readable.get(gold, True)]
 
-    def _ask(self, question: Callable[..., bool], arguments: Iterable[tuple[str, ...]]) -> list[bool]:
+    def _in_workers(self, question: Callable[..., bool], arguments: Iterable[tuple[str, ...]]) -> list[bool]:
+        """Answers to `question` of each of `arguments`; False where it was not answered within the limits."""
         answers = [self._running_pool().schedule(question, args, timeout=self._deadline_s) for args in arguments]
-        return [_result(answer) for answer in answers]
+        return [_answer_or_false(answer) for answer in answers]
 
     def _running_pool(self) -> ProcessPool:
         if self._pool is None:
@@ -108,8 +89,8 @@ class Grader:
         return self._pool
 
 
-def _verdict(gold: str, answer: str | None) -> bool | None:
-    """Whether `answer` is correct, where that needs no mathematics; else None."""
+def _verdict_without_mathematics(gold: str, answer: str | None) -> bool | None:
+    """Whether `answer` is the reference answer `gold`; None where only math-verify can say."""
     if answer is None:
         return False
     if answer == gold:
@@ -119,7 +100,7 @@ def _verdict(gold: str, answer: str | None) -> bool | None:
     return None if len(answer) <= LONGEST_ANSWER else False
 
 
-def _result(answer: Future[bool]) -> bool:
+def _answer_or_false(answer: Future[bool]) -> bool:
     try:
         return answer.result()
     except (TimeoutError, ProcessExpired, MemoryError, RecursionError):
@@ -127,7 +108,7 @@ def _result(answer: Future[bool]) -> bool:
 
 
 class _LeanProcess(SpawnProcess):
-    """A spawned process that does not run the main script's imports: scripts load torch, grading must not."""
+    """A spawned process that does not import what the main script imports: scripts load torch, workers must not."""
 
     def start(self) -> None:
         main = sys.modules["__main__"]
@@ -143,7 +124,7 @@ class _LeanContext(SpawnContext):
 
 
 def _prepare_worker(memory_mb: int) -> None:
-    import math_verify  # noqa: F401  before the first deadline begins to run
+    import math_verify  # noqa: F401  (imported before the first deadline begins to run)
 
     logging.disable(logging.WARNING)
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 2**20, memory_mb * 2**20))
@@ -153,15 +134,15 @@ def _prepare_worker(memory_mb: int) -> None:
 def _parse(answer: str, **options: str) -> list:
     from math_verify import parse
 
-    # No timeout of math-verify's own: it needs SIGALRM, and does not stop big-integer arithmetic.
+    # Without math-verify's own timeout: it needs SIGALRM, and does not stop arithmetic on big integers.
     return parse(rf"\boxed{{{answer}}}", parsing_timeout=None, **options)
 
 
-def _parses(gold: str) -> bool:
+def _readable(gold: str) -> bool:
     return bool(_parse(gold, fallback_mode="no_fallback"))
 
 
-def _agree(gold: str, answer: str) -> bool:
+def _equal(gold: str, answer: str) -> bool:
     from math_verify import verify
 
     return verify(_parse(gold), _parse(answer), timeout_seconds=None)

@@ -5,16 +5,22 @@ from collections.abc import Iterator
 
 from transformers import PreTrainedTokenizerBase
 
+from tokenshift.config.problems import Prompt
 from tokenshift.errors import StudyError
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, template: str, chat: bool, problem: str) -> list[int]:
-    """Token ids of `template` with `problem` in place of {problem}; with `chat`, as a user turn of the chat template.
+def prompt_text(prompt: Prompt, problem: str) -> str:
+    """The template of `prompt` with `problem` in place of {problem}."""
+    return prompt.template.replace("{problem}", problem)
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, problem: str) -> list[int]:
+    """Token ids of the prompt of `problem`: its text, as a user turn of the tokenizer's chat template if so asked.
 
     Raises StudyError when a chat template is asked for and the tokenizer has none.
     """
-    text = template.replace("{problem}", problem)
-    if not chat:
+    text = prompt_text(prompt, problem)
+    if not prompt.chat:
         return tokenizer(text).input_ids
     if tokenizer.chat_template is None:
         raise StudyError(
@@ -26,7 +32,10 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, template: str, chat: bool,
 
 @contextlib.contextmanager
 def unknown_characters_refused(tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Turn the tokenizers library's bare Exception for a text that `tokenizer` has no tokens for into a StudyError."""
+    """Inside, a text with a character that `tokenizer` has no token for raises a StudyError.
+
+    The tokenizers library raises a bare Exception for it.
+    """
     try:
         yield
     except Exception as error:

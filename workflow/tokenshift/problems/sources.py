@@ -1,4 +1,4 @@
-"""Rows of the files and data sets that a study is given, each with words for where it stands."""
+"""Rows of the files and data sets that a study is given, each with the words in which messages say where it stands."""
 
 import json
 import re
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenshift import ledger
+from tokenshift.config.problems import Corpus, HubDataset, ProblemSet
 from tokenshift.errors import StudyError, nearest
 from tokenshift.provenance.hashes import folder_hash, sha256
 
-# What `datasets` calls the formats of single files.
+# The names that `datasets` has for the formats of single files.
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
 
@@ -21,23 +22,27 @@ class Row(NamedTuple):
     fields: dict[str, Any]
 
 
-def source_rows(entry: dict[str, Any], where: str) -> Iterator[Row]:
-    """Rows of the `jsonl` or `datasets` source of `entry`, a problem set or corpus that the study calls `where`."""
-    if entry["jsonl"] is not None:
-        return _jsonl_rows(Path(entry["jsonl"]["path"]), f"{where}.jsonl.path")
-    return _dataset_rows(**entry["datasets"], where=f"{where}.datasets")
+def source_rows(entry: ProblemSet | Corpus, setting: str) -> Iterator[Row]:
+    """Rows of the file (`jsonl`) or data set (`datasets`) that `entry` is read from.
+
+    `setting` is the entry's key in the study file, such as problems.NAME, for messages. Raises StudyError when the
+    source cannot be read.
+    """
+    if entry.jsonl is not None:
+        return _jsonl_rows(Path(entry.jsonl.path), f"{setting}.jsonl.path")
+    return _dataset_rows(entry.datasets, f"{setting}.datasets")
 
 
-def _jsonl_rows(path: Path, where: str) -> Iterator[Row]:
+def _jsonl_rows(path: Path, setting: str) -> Iterator[Row]:
     if not path.is_file():
-        raise StudyError(f"{where}: no file {path}")
+        raise StudyError(f"{setting}: no file {path}")
     ledger.sources.append({"kind": "file", "path": str(path), "sha256": sha256(path)})
     with open(path, encoding="utf-8") as lines:
         try:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    where_in_file = f"{path}, line {number}"
-                    yield Row(where_in_file, _parsed(line, where_in_file))
+                    where = f"{path}, line {number}"
+                    yield Row(where, _parsed(line, where))
         except UnicodeDecodeError as error:
             raise StudyError(f"{path}: not UTF-8 text ({error})") from None
 
@@ -52,17 +57,19 @@ def _parsed(line: str, where: str) -> dict[str, Any]:
     return fields
 
 
-def _dataset_rows(path: str, name: str | None, split: str, revision: str | None, where: str) -> Iterator[Row]:
+def _dataset_rows(source: HubDataset, setting: str) -> Iterator[Row]:
     try:
-        for number, fields in enumerate(_load(path, name, split, revision)):
-            yield Row(f"{path}, row {number}", fields)
+        for number, fields in enumerate(_load(source)):
+            yield Row(f"{source.path}, row {number}", fields)
     except (OSError, ValueError) as error:
-        raise StudyError(f"{where}: cannot read {path}: {' '.join(str(error).split())}") from None
+        raise StudyError(f"{setting}: cannot read {source.path}: {' '.join(str(error).split())}") from None
 
 
-def _load(path: str, name: str | None, split: str, revision: str | None) -> Iterable[dict[str, Any]]:
+def _load(source: HubDataset) -> Iterable[dict[str, Any]]:
+    """The rows of a data set; its file's or folder's hash, or its commit on the hub, goes into the ledger."""
     import datasets
 
+    path, split = source.path, source.split
     local = Path(path)
     if local.is_file():
         ledger.sources.append({"kind": "file", "path": path, "sha256": sha256(local)})
@@ -79,25 +86,28 @@ def _load(path: str, name: str | None, split: str, revision: str | None) -> Iter
     if (local / "dataset_info.json").is_file():
         return datasets.load_from_disk(path)
     if local.is_dir():
-        return datasets.load_dataset(path, name, split=split, streaming=True)
+        return datasets.load_dataset(path, source.name, split=split, streaming=True)
     if local.suffix in _FORMATS:
         raise ValueError("no such file")
-    rows = datasets.load_dataset(path, name, split=split, revision=revision)
+    rows = datasets.load_dataset(path, source.name, split=split, revision=source.revision)
     files = sorted(rows.download_checksums or {})
-    ledger.sources.append({"kind": "hub data set", "path": path, "revision": revision, "commit": commit_of(files)})
+    ledger.sources.append(
+        {"kind": "hub data set", "path": path, "revision": source.revision, "commit": commit_of(files)}
+    )
     return rows
 
 
 def commit_of(files: Iterable[str]) -> str | None:
-    """The hub commit that a data set's `files` were downloaded from: hf://datasets/NAME@COMMIT/FILE."""
-    commits = {found[1] for file in files if (found := re.search("@([0-9a-f]{40})/", file))}
+    """The hub commit that all `files` of a data set (hf://datasets/NAME@COMMIT/FILE) come from, or None."""
+    commits = {match[1] for file in files if (match := re.search("@([0-9a-f]{40})/", file))}
     return commits.pop() if len(commits) == 1 else None
 
 
 def text(row: Row, column: str, kind: str, setting: str) -> str:
-    """The text (or number, as text) in `column` of `row`, stripped; it holds a `kind`.
+    """The text, or number as text, in `column` of `row`, without surrounding whitespace.
 
-    Raises StudyError when the column is missing (`setting` is the study's key that names it), empty, or holds neither.
+    `kind` says what the column holds, and `setting` is the study's key that names the column, both for messages.
+    Raises StudyError when the column is missing or empty, or holds neither text nor a number.
     """
     where, fields = row.where, row.fields
     if column not in fields:
@@ -105,7 +115,7 @@ def text(row: Row, column: str, kind: str, setting: str) -> str:
     value = fields[column]
     if isinstance(value, bool) or not isinstance(value, str | int | float | None):
         raise StudyError(f"{where}: the {kind} in column '{column}' is neither text nor a number")
-    found = "" if value is None else str(value).strip()
-    if not found:
+    stripped = "" if value is None else str(value).strip()
+    if not stripped:
         raise StudyError(f"{where}: empty {kind} (column '{column}')")
-    return found
+    return stripped

@@ -12,10 +12,10 @@ def rewards(correct: Tensor, reward_correct: float, reward_wrong: float) -> Tens
 
 
 def overlong_penalty(lengths: Tensor, max_new_tokens: int, buffer: int, factor: float) -> Tensor:
-    """Soft overlong penalty, at most 0, float64 (DAPO, arXiv 2503.14476, equation 13).
+    """Soft overlong penalty of responses of these `lengths` in tokens, at most 0, float64.
 
-    `lengths` are response lengths in tokens. 0 up to max_new_tokens - buffer, then linear down to -factor at
-    max_new_tokens.
+    It is 0 up to max_new_tokens - buffer, and falls linearly from there to -factor at max_new_tokens (DAPO,
+    arXiv 2503.14476, equation 13).
     """
     excess = (lengths.double() - (max_new_tokens - buffer)).clamp(min=0)
     return -factor * excess / buffer

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
+from tokenshift.config.models import Rl
 from tokenshift.errors import NotFinite, StudyError
 from tokenshift.policies.generation import Cancelled
 from tokenshift.progress import progress
-from tokenshift.rl.objective import Settings
 from tokenshift.rl.rollout_batches import Group, RolloutBatch, Rollouts, collect, shortfall
 from tokenshift.rl.trainer import Trainer, shaped_rewards
 from tokenshift.training.engine import NonFiniteLoss, sharing_parameters
@@ -20,7 +20,7 @@ from tokenshift.training.run import Position, Run, Stopped, checkpoint_due
 
 def accuracy(groups: Sequence[Group]) -> float:
     """Share of correct responses."""
-    correct = [answer for group in groups for answer in group.correct]
+    correct = [right for group in groups for right in group.correct]
     return sum(correct) / len(correct)
 
 
@@ -30,7 +30,7 @@ def mean_length(groups: Sequence[Group]) -> float:
     return sum(lengths) / len(lengths)
 
 
-def rollout_metrics(batch: RolloutBatch, settings: Settings) -> dict[str, float | int]:
+def rollout_metrics(batch: RolloutBatch, settings: Rl) -> dict[str, float | int]:
     """Metrics of all responses drawn for a step, and the share of groups that teach nothing: all right or all wrong."""
     drawn = batch.drawn
     return {
@@ -44,32 +44,32 @@ def rollout_metrics(batch: RolloutBatch, settings: Settings) -> dict[str, float 
 
 
 def train(trainer: Trainer, rollouts: Rollouts, heldout: Rollouts | None, run: Run) -> None:
-    """Train for the trainer's settings["steps"] rollout batches, from where `run` was left.
+    """Train for as many rollout batches as the trainer's settings say, from where `run` was left.
 
-    `heldout` answers the problems of settings["evaluation"], first of all as the initial policy does. Raises StudyError
-    when a prompt cannot be encoded or, with the longest response, does not fit into the model's context; when a loss is
-    not finite; when no group is mixed and settings["no_mixed_groups"] is "stop"; and Stopped, once the state is saved,
-    after a signal.
+    `heldout` answers the problems of the evaluation during training, first of all as the initial policy does. Raises
+    StudyError when a prompt cannot be encoded or, with the longest response, does not fit into the model's context;
+    when a loss is not finite; and when no group is mixed and `no_mixed_groups` is stop. Raises Stopped, once the state
+    is saved, after a signal.
     """
     settings = trainer.settings
-    for asked in filter(None, (rollouts, heldout)):
-        asked.check_prompts()
+    rollouts.check_prompts()
+    if heldout is not None:
+        heldout.check_prompts()
     position = run.restore({"step": 0, "draws": 0})
     if heldout is not None and run.fresh:
-        run.metrics.report(
-            0, evaluation(trainer, heldout, run), {"evaluation_seconds": sum(seconds_by_phase().values())}
-        )
-    remaining = range(position["step"] + 1, settings["steps"] + 1)
+        metrics = evaluation(trainer, heldout, run)
+        run.metrics.report(0, metrics, {"evaluation_seconds": sum(seconds_by_phase().values())})
+    remaining = range(position["step"] + 1, settings.steps + 1)
     bar = progress(remaining, "training" if run.world.first else None, "step")
     for step in bar:
         began = time.perf_counter()
         batch = _rollout_batch(trainer, rollouts, run, position)
         position = {"step": step, "draws": position["draws"] + batch.draws}
-        row = rollout_metrics(batch, settings)
+        metrics = rollout_metrics(batch, settings)
         drawn = time.perf_counter()
         if batch.groups:
-            with _saved_if_not_finite(run, step):
-                row |= trainer.update(batch.groups)
+            with _state_in_message_if_not_finite(run, step):
+                metrics |= trainer.update(batch.groups)
         tokens = sum(len(response) for group in batch.drawn for response in group.responses)
         ended = time.perf_counter()
         times = {
@@ -78,13 +78,13 @@ def train(trainer: Trainer, rollouts: Rollouts, heldout: Rollouts | None, run: R
             "tokens_per_second": tokens / (ended - began),
             **seconds_by_phase(),
         }
-        if heldout is not None and checkpoint_due(step, settings["steps"], settings["evaluation"]["every"]):
-            row |= evaluation(trainer, heldout, run)
+        if heldout is not None and checkpoint_due(step, settings.steps, settings.evaluation.every):
+            metrics |= evaluation(trainer, heldout, run)
             times |= {"evaluation_seconds": sum(seconds_by_phase().values())}
-        run.metrics.report(step, row, times)
-        shown = {"accuracy": f"{row['accuracy']:.3f}", "tokens/s": f"{times['tokens_per_second']:.0f}"}
+        run.metrics.report(step, metrics, times)
+        shown = {"accuracy": f"{metrics['accuracy']:.3f}", "tokens/s": f"{times['tokens_per_second']:.0f}"}
         bar.set_postfix(shown, refresh=False)
-        if checkpoint_due(step, settings["steps"], settings["checkpoint_every"]):
+        if checkpoint_due(step, settings.steps, settings.checkpoint_every):
             run.keep(step)
         run.finish_step(position)
 
@@ -97,14 +97,14 @@ def _rollout_batch(trainer: Trainer, rollouts: Rollouts, run: Run, position: Pos
         run.stop_if_asked(position)
         purpose = f"rl-step-{step}-draw-{number}"
         try:
-            with _saved_if_not_finite(run, step), sharing_parameters(trainer.engine, rollouts.policy.model):
+            with _state_in_message_if_not_finite(run, step), sharing_parameters(trainer.engine, rollouts.policy.model):
                 return rollouts.draw(position["draws"] + number, purpose, run.asked_to_stop)
         except Cancelled:
             run.stop(position)
 
-    batch = collect(draw, settings["prompts_per_step"], settings["dynamic_sampling_draws"])
-    message = shortfall(batch, settings["prompts_per_step"])
-    if message and not batch.groups and settings["no_mixed_groups"] == "stop":
+    batch = collect(draw, settings.prompts_per_step, settings.dynamic_sampling_draws)
+    message = shortfall(batch, settings.prompts_per_step)
+    if message and not batch.groups and settings.no_mixed_groups == "stop":
         raise StudyError(f"step {step}: {message.split(';')[0]}, and `no_mixed_groups` is stop; {run.saved_state()}")
     if message and run.world.first:
         tqdm.write(f"step {step}: {message}", file=sys.stderr)
@@ -112,12 +112,12 @@ def _rollout_batch(trainer: Trainer, rollouts: Rollouts, run: Run, position: Pos
 
 
 @contextlib.contextmanager
-def _saved_if_not_finite(run: Run, step: int) -> Iterator[None]:
-    """Say at which step a model, loss or gradient broke, and where the state before is."""
+def _state_in_message_if_not_finite(run: Run, step: int) -> Iterator[None]:
+    """Inside, an error about logits, a loss or a gradient also says at which step, and where the state before is."""
     try:
         yield
     except NotFinite as error:
-        # Only a loss is all processes' at once, as keeping their state has to be.
+        # To keep the failed step takes all processes. A loss is the same on all of them, logits are one process's own.
         kept = run.keep_failure(step, error) if isinstance(error, NonFiniteLoss) else run.saved_state()
         raise StudyError(
             f"step {step}: {error}; {kept}. A lower learning_rate or gradient_clip, or float32 in place of bfloat16, "

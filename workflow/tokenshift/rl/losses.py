@@ -14,7 +14,7 @@ LARGEST_LOG_RATIO = 20.0  # keeps exp() finite, as in verl
 
 
 def log_ratio(logp: Tensor, other: Tensor) -> Tensor:
-    """Difference of log-probabilities `logp` - `other`, clamped to +-LARGEST_LOG_RATIO."""
+    """The difference `logp` - `other` of log-probabilities, clamped to +-LARGEST_LOG_RATIO."""
     return (logp - other).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
 
 
@@ -57,10 +57,10 @@ def kl_estimate(log_ratio: Tensor, estimator: Literal["k1", "k2", "k3"]) -> Tens
 def token_weights(mask: Tensor, aggregation: Aggregation, tokens: int, sequences: int, max_new_tokens: int) -> Tensor:
     """Weights (B, T), float64, with which the tokens of a micro-batch enter the loss of the whole optimiser batch.
 
-    `tokens` and `sequences` count the whole optimiser batch, so the sum over all micro-batches does not depend on how
-    it was cut. token_mean: every token alike (DAPO, arXiv 2503.14476); sequence_mean: every sequence alike, and its
-    tokens within it (GRPO, arXiv 2402.03300); fixed_length: every token 1 / (sequences max_new_tokens), whatever the
-    lengths (Dr. GRPO, arXiv 2503.20783). A row of `mask` without tokens has no weight.
+    `tokens` and `sequences` count the whole optimiser batch, so that the sum over its micro-batches does not depend on
+    how it was cut. The aggregations are token_mean: all tokens alike (DAPO, arXiv 2503.14476); sequence_mean: all
+    sequences alike, and within each its tokens (GRPO, arXiv 2402.03300); fixed_length: 1 / (sequences max_new_tokens)
+    for every token, whatever the lengths (Dr. GRPO, arXiv 2503.20783). A row of `mask` without tokens has no weight.
     """
     ones = mask.double()
     if aggregation == "token_mean":

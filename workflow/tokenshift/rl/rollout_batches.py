@@ -1,4 +1,4 @@
-"""Rollout batches: which prompts are drawn, what the policy answers, and which groups are kept."""
+"""Rollout batches: which problems are drawn, how the policy answers them, and which groups are kept."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 from transformers import PreTrainedTokenizerBase
 
+from tokenshift.config.problems import Prompt
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 from tokenshift.noise import uniforms
@@ -21,12 +22,12 @@ from tokenshift.training.world import World
 
 @dataclass(frozen=True)
 class Group:
-    """One prompt with its n responses (token ids, the end-of-sequence token included where drawn) and their grades."""
+    """One problem's prompt with its n responses and their grades."""
 
     problem_id: str
-    prompt: list[int]
-    responses: list[list[int]]
-    correct: list[bool]
+    prompt: list[int]  # token ids
+    responses: list[list[int]]  # token ids of each, the end-of-sequence token included where it was drawn
+    correct: list[bool]  # of each
 
     @property
     def mixed(self) -> bool:
@@ -36,25 +37,24 @@ class Group:
 
 @dataclass(frozen=True)
 class RolloutBatch:
-    """What one step trains on, and what was drawn for it."""
+    """What one step trains on, and all that was drawn for it."""
 
     groups: list[Group]
-    drawn: list[Group]
+    drawn: list[Group]  # those of `groups` too
     draws: int
 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """How the policy answers prompts: all that stays the same from step to step."""
+    """How the policy answers problems: all that stays the same from step to step."""
 
     policy: Policy  # of a model that is not DeepSpeed's (tokenshift.training.engine.sharing_parameters)
     tokenizer: PreTrainedTokenizerBase
     grader: Grader
     problems: pl.DataFrame  # schemas.PROBLEMS
-    template: str
-    chat: bool
-    prompts: int  # in a draw
-    responses_per_prompt: int
+    prompt: Prompt
+    problems_per_draw: int
+    responses_per_problem: int
     sampling: Sampling
     batch_size: int  # responses decoded together
     seed: int
@@ -63,24 +63,24 @@ class Rollouts:
         """Raise StudyError without problems, or when a prompt cannot be encoded or leaves no room for a response."""
         if self.problems.is_empty():
             raise StudyError("the problem set to train on is empty")
-        prompts = requests(self.problems, 1, self.tokenizer, self.template, self.chat).prompts
+        prompts = self._requests(self.problems, 1).prompts
         require_context((len(prompt) + self.sampling.max_new_tokens for prompt in prompts), self.policy.model)
 
     def draw(self, number: int, purpose: str, cancelled: Callable[[], bool] = never) -> list[Group]:
-        """Groups for the prompts of draw `number` (from 0, over the whole run), with the noise of `purpose`.
+        """Groups for the problems of draw `number` (from 0, over the whole run), with the noise of `purpose`.
 
-        Raises StudyError when there are fewer problems than prompts in a draw, and Cancelled as `answered` does.
+        Raises StudyError when there are fewer problems than a draw takes, and Cancelled as `answered` does.
         """
-        rows = shuffled_batch(self.seed, len(self.problems), self.prompts, number)
+        rows = shuffled_batch(self.seed, len(self.problems), self.problems_per_draw, number)
         return self.answered(self.problems[rows], purpose, cancelled)
 
     def answered(self, problems: pl.DataFrame, purpose: str, cancelled: Callable[[], bool] = never) -> list[Group]:
-        """Groups for `problems`, with the noise of `purpose`. Each process answers its share and receives all.
+        """Groups for `problems`, with the noise of `purpose`. Each process answers its share and receives all groups.
 
-        Raises Cancelled, on every process, when `cancelled` has said so to one of them, which it asks at every token.
+        `cancelled` is called before every token. Raises Cancelled, on every process, when it has returned true on one.
         """
-        world, n = World.current(), self.responses_per_prompt
-        asked = requests(problems[world.rank :: world.size], n, self.tokenizer, self.template, self.chat)
+        world, n = World.current(), self.responses_per_problem
+        asked = self._requests(problems[world.rank :: world.size], n)  # the problems of World.share
         gave_up, responses = False, []
         with phase("generation"):
             try:
@@ -91,7 +91,7 @@ class Rollouts:
             raise Cancelled
         with phase("grading"):
             _, grades = grade(asked, responses, self.tokenizer, self.grader)
-        correct = [given.correct for given in grades]
+        correct = [graded.correct for graded in grades]
         return world.merged(
             [
                 Group(asked.problem_ids[i], asked.prompts[i], responses[i : i + n], correct[i : i + n])
@@ -99,40 +99,44 @@ class Rollouts:
             ]
         )
 
+    def _requests(self, problems: pl.DataFrame, samples: int) -> Requests:
+        return requests(problems, samples, self.tokenizer, self.prompt.template, self.prompt.chat)
+
     def _responses(self, asked: Requests, purpose: str, cancelled: Callable[[], bool]) -> list[list[int]]:
         responses = []
-        for part in batches(len(asked.prompts), self.batch_size):
+        for rows in batches(len(asked.prompts), self.batch_size):
             noise = uniforms(
-                self.seed, purpose, asked.problem_ids[part], asked.samples[part], self.sampling.max_new_tokens
+                self.seed, purpose, asked.problem_ids[rows], asked.samples[rows], self.sampling.max_new_tokens
             )
             responses += generate(
-                self.policy, asked.prompts[part], noise, self.sampling, self.batch_size, cancelled=cancelled
+                self.policy, asked.prompts[rows], noise, self.sampling, self.batch_size, cancelled=cancelled
             )
         return responses
 
 
-def collect(draw: Callable[[int], list[Group]], prompts: int, most_draws: int | None) -> RolloutBatch:
-    """Rollout batch of `prompts` groups, where draw(k) gives the groups of this step's k-th draw (from 0).
+def collect(draw: Callable[[int], list[Group]], size: int, most_draws: int | None) -> RolloutBatch:
+    """Rollout batch of `size` groups, where draw(k) gives the groups of this step's k-th draw (from 0).
 
-    Without `most_draws`: the first draw as it is. With it, dynamic sampling (DAPO, arXiv 2503.14476, section 3.2): only
-    mixed groups, drawn until there are enough or for `most_draws` draws, after which the batch is smaller, even empty.
+    Without `most_draws`, it is the first draw as it is. With it, the batch holds mixed groups only, drawn until there
+    are enough, but at most `most_draws` times: then the batch is smaller, even empty (dynamic sampling, DAPO,
+    arXiv 2503.14476, section 3.2).
     """
     if most_draws is None:
         drawn = draw(0)
         return RolloutBatch(drawn, drawn, 1)
     drawn, kept, draws = [], [], 0
-    while len(kept) < prompts and draws < most_draws:
+    while len(kept) < size and draws < most_draws:
         groups = draw(draws)
         drawn += groups
         kept += [group for group in groups if group.mixed]
         draws += 1
-    return RolloutBatch(kept[:prompts], drawn, draws)
+    return RolloutBatch(kept[:size], drawn, draws)
 
 
-def shortfall(batch: RolloutBatch, prompts: int) -> str | None:
-    """What to log when dynamic sampling found fewer than `prompts` groups; None when it found enough."""
-    found = len(batch.groups)
-    if found == prompts:
+def shortfall(batch: RolloutBatch, size: int) -> str | None:
+    """What to log when dynamic sampling has found fewer than `size` groups; None when it has found enough."""
+    if len(batch.groups) == size:
         return None
-    consequence = "the step is skipped" if found == 0 else "the batch is smaller"
-    return f"{found} of {prompts} groups of mixed correctness after {batch.draws} draws of prompts; {consequence}"
+    consequence = "the batch is smaller" if batch.groups else "the step is skipped"
+    mixed = f"{len(batch.groups)} of {size} groups of mixed correctness"
+    return f"{mixed} after {batch.draws} draws of prompts; {consequence}"

@@ -1,6 +1,7 @@
-"""Which rows make a batch, how it is cut into micro-batches, and how sequences become padded tensors."""
+"""Which rows make an optimiser batch, how it is cut into micro-batches, and how sequences become padded tensors."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,14 +11,15 @@ from torch import Tensor
 
 from tokenshift.errors import StudyError
 
-PADDING = 0  # any id: no target sees a padded position, and none of them is a target
+PADDING = 0  # any id would do: no target sees a padded position, and none of them is a target
 
 
 def shuffled_batch(seed: int, population: int, size: int, number: int) -> np.ndarray:
     """Rows (size,) of batch `number` (from 0) out of `population`, in an order drawn anew for each epoch.
 
-    A function of its arguments alone, so that a resumed run needs only the number. No row comes twice in an epoch; its
-    last rows, which fill no batch, are left out. Raises StudyError when `population` is smaller than `size`.
+    The rows depend on the arguments alone, so that a resumed run needs only the number. No row comes twice in an epoch;
+    the last rows of its order, which fill no batch, are left out. Raises StudyError when `population` is smaller than
+    `size`.
     """
     if population < size:
         raise StudyError(f"cannot draw a batch of {size} rows from {population}; make the batch smaller or add rows")
@@ -27,35 +29,40 @@ def shuffled_batch(seed: int, population: int, size: int, number: int) -> np.nda
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows of an optimiser batch that pass through the model together; idle ones only keep a process in step."""
+class Rows:
+    """The rows of an optimiser batch that make one micro-batch.
 
-    rows: list[int]
+    An idle micro-batch has rows but no targets: it only keeps a process in step with those that still have work.
+    """
+
+    indices: list[int]
     idle: bool = False
 
 
-def micro_batches(lengths: Sequence[int], size: int, tokens: int) -> list[Part]:
-    """Rows of these `lengths` in parts of at most `size` rows and `tokens` tokens, padding included.
+def micro_batches(lengths: Sequence[int], size: int, tokens: int) -> list[Rows]:
+    """Cut the rows of an optimiser batch, of these `lengths`, into micro-batches.
 
-    Shortest first, so that a part holds little padding. A row longer than `tokens` is a part of its own.
+    Each has at most `size` rows and, padding included, `tokens` tokens; a row longer than `tokens` is alone. Rows are
+    in the order of their lengths, the shortest first, so that a micro-batch holds little padding.
     """
-    parts: list[Part] = []
+    cut: list[Rows] = []
     for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
-        rows = parts[-1].rows if parts else []
-        if rows and len(rows) < size and (len(rows) + 1) * lengths[row] <= tokens:
-            rows.append(row)
+        last = cut[-1].indices if cut else []
+        if last and len(last) < size and (len(last) + 1) * lengths[row] <= tokens:
+            last.append(row)
         else:
-            parts.append(Part([row]))
-    return parts
+            cut.append(Rows([row]))
+    return cut
 
 
-def dealt(parts: Sequence[Part], rank: int, world_size: int) -> list[Part]:
-    """Those of `parts` that process `rank` of `world_size` takes: as many for each, with idle ones at the end.
+def dealt(cut: Sequence[Rows], rank: int, world_size: int) -> list[Rows]:
+    """The micro-batches of `cut` that process `rank` of `world_size` takes: as many for each, the last perhaps idle.
 
-    The parts themselves do not depend on the number of processes, so neither do their sums.
+    How a batch is cut does not depend on the number of processes, and so neither do the sums over its micro-batches.
     """
-    mine = list(parts[rank::world_size])
-    return mine + [Part(parts[0].rows, idle=True)] * (-(-len(parts) // world_size) - len(mine))
+    mine = list(cut[rank::world_size])
+    largest_share = math.ceil(len(cut) / world_size)
+    return mine + [Rows(cut[0].indices, idle=True)] * (largest_share - len(mine))
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def pad(sequences: Sequence[Sequence[int]], firsts: Sequence[int], device: torch
     return Padded(tokens.to(device), first, mask[:, first:].to(device))
 
 
-def pad_part(part: Part, sequences: Sequence[Sequence[int]], firsts: Sequence[int], device: torch.device) -> Padded:
-    """The rows of `part` as a batch; without targets where it is idle."""
-    batch = pad([sequences[row] for row in part.rows], [firsts[row] for row in part.rows], device)
-    return dataclasses.replace(batch, mask=torch.zeros_like(batch.mask)) if part.idle else batch
+def pad_rows(rows: Rows, sequences: Sequence[Sequence[int]], firsts: Sequence[int], device: torch.device) -> Padded:
+    """The micro-batch of `rows`, which count in `sequences` and `firsts`; without targets where it is idle."""
+    batch = pad([sequences[row] for row in rows.indices], [firsts[row] for row in rows.indices], device)
+    return dataclasses.replace(batch, mask=torch.zeros_like(batch.mask)) if rows.idle else batch

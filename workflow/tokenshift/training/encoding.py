@@ -6,33 +6,35 @@ from dataclasses import dataclass
 import polars as pl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from tokenshift.config.problems import Prompt
 from tokenshift.errors import StudyError
 from tokenshift.problems.prompts import encode_prompt, unknown_characters_refused
 
 
 @dataclass(frozen=True)
 class Example:
-    """One prompt with its solution and the end-of-sequence token; tokens from `first` on are learned."""
+    """A prompt with its solution and the end-of-sequence token."""
 
     token_ids: list[int]
-    first: int
+    first: int  # index of the first token that is learned
 
 
 def encode_examples(
-    corpus: pl.DataFrame, tokenizer: PreTrainedTokenizerBase, template: str, chat: bool, learn_prompt: bool
+    corpus: pl.DataFrame, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, learn_prompt: bool
 ) -> list[Example]:
-    """Examples of `corpus` (schemas.CORPUS); the solution is learned, with `learn_prompt` the prompt too.
+    """Examples of `corpus` (schemas.CORPUS), of which the solution is learned and, with `learn_prompt`, the prompt too.
 
-    A first token has no prediction and is never learned. Raises StudyError at a character without a token.
+    The first token of a sequence has no prediction and is never learned. Raises StudyError at a character that the
+    tokenizer has no token for.
     """
     problems = corpus["problem"].unique(maintain_order=True)
     with unknown_characters_refused(tokenizer):
-        prompts = {problem: encode_prompt(tokenizer, template, chat, problem) for problem in problems}
+        prompts = {problem: encode_prompt(tokenizer, prompt, problem) for problem in problems}
         solutions = tokenizer(corpus["solution"].to_list(), add_special_tokens=False).input_ids
     examples = []
     for problem, solution in zip(corpus["problem"], solutions, strict=True):
-        prompt = prompts[problem]
-        examples.append(Example([*prompt, *solution, tokenizer.eos_token_id], 1 if learn_prompt else len(prompt)))
+        token_ids = [*prompts[problem], *solution, tokenizer.eos_token_id]
+        examples.append(Example(token_ids, first=1 if learn_prompt else len(prompts[problem])))
     return examples
 
 

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
 
+from tokenshift.config.models import Optimisation
 from tokenshift.errors import NotFinite
 from tokenshift.training.log_probs import TokenModel
 from tokenshift.training.phases import phase
@@ -55,26 +56,25 @@ def join_world(device: str) -> None:
 
 
 def initialise(
-    model: PreTrainedModel, settings: dict[str, Any], schedule: Callable[[Optimizer], LRScheduler]
+    model: PreTrainedModel, settings: Optimisation, schedule: Callable[[Optimizer], LRScheduler]
 ) -> "DeepSpeedEngine":
     """Engine that trains `model`, as a TokenModel, with torch's AdamW, in the world joined before.
 
-    `settings` holds the keys of tokenshift.config.models.Optimisation; `schedule` makes the learning-rate scheduler,
-    which steps with the optimiser.
+    `schedule` makes the learning-rate scheduler of the optimiser it is given; both step together.
     """
     import deepspeed
 
-    if settings["gradient_checkpointing"]:
+    if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     optimiser = torch.optim.AdamW(
         model.parameters(),
-        lr=settings["learning_rate"],
-        betas=(0.9, settings["adam_beta2"]),
-        weight_decay=settings["weight_decay"],
+        lr=settings.learning_rate,
+        betas=(0.9, settings.adam_beta2),
+        weight_decay=settings.weight_decay,
     )
-    trained = TokenModel(model, in_step=settings["zero_stage"] == 3)
+    trained = TokenModel(model, in_step=settings.zero_stage == 3)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    half = settings["precision"] == "bfloat16"
+    half = settings.precision == "bfloat16"
     engine, *_ = deepspeed.initialize(
         model=trained,
         optimizer=optimiser,
@@ -83,12 +83,12 @@ def initialise(
             # Micro-batches vary in size and number: `optimiser_step` says where an optimiser batch ends.
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
-            "gradient_clipping": settings["gradient_clip"],
+            "gradient_clipping": settings.gradient_clip,
             "bf16": {"enabled": half},
             "zero_optimization": {
                 # DeepSpeed's optimiser for stage 0 in bfloat16 begins with a step of zero gradients, which decays the
                 # weights and throws Adam's bias correction off by one; stage 1 has the same result without it.
-                "stage": max(1, settings["zero_stage"]) if half else settings["zero_stage"],
+                "stage": max(1, settings.zero_stage) if half else settings.zero_stage,
                 # Allocated in full at every step: no larger than there is to send.
                 "reduce_bucket_size": min(LARGEST_BUCKET, parameters),
                 "allgather_bucket_size": min(LARGEST_BUCKET, parameters),
@@ -102,7 +102,7 @@ def initialise(
 class NonFiniteLoss(NotFinite):
     """The loss or its gradient is infinite or not a number; no optimiser step was taken with it.
 
-    micro_batches: what this process's share of the step was taken on.
+    micro_batches: those that this process computed its share of the step on.
     """
 
     def __init__(self, message: str, micro_batches: Sequence[Any]):
@@ -115,7 +115,7 @@ def optimiser_step(
 ) -> tuple[float, float]:
     """One step down the gradient of the sum of `loss_of` over the micro-batches of all processes, as many on each.
 
-    Each loss is to be divided by the count of the whole optimiser batch, so that the step depends neither on the size
+    Each loss has to be divided by the count of the whole optimiser batch, so that the step depends neither on the size
     of the micro-batches nor on the number of processes. Returns the sum of all losses and the norm of the gradient
     before clipping. Raises NonFiniteLoss, on every process, where either is not finite; the weights are then unchanged.
     """
@@ -166,8 +166,8 @@ def sharing_parameters(engine: "DeepSpeedEngine", twin: PreTrainedModel) -> Iter
     generate as long as its own responses take. Outside the context the twin has no parameters and takes no memory.
     """
     with gathered(engine):
-        for own, trained in zip(twin.parameters(), engine.module.parameters(), strict=True):
-            own.data = trained.data
+        for parameter, trained in zip(twin.parameters(), engine.module.parameters(), strict=True):
+            parameter.data = trained.data
         yield
-        for own in twin.parameters():
-            own.data = own.new_empty(0)
+        for parameter in twin.parameters():
+            parameter.data = parameter.new_empty(0)

@@ -1,7 +1,7 @@
 """Log-probabilities of given tokens, and entropies, without ever holding all logits.
 
-B x T x V logits are what fills the memory first. They are computed for a few targets at a time, from the decoder's
-hidden states, and once more in the backward pass instead of being kept.
+The logits (B, T, V) of a micro-batch are what fills the memory first. Here they are computed for a few targets at a
+time, from the decoder's hidden states, and computed again in the backward pass instead of being kept for it.
 """
 
 import math
@@ -20,12 +20,12 @@ CHUNK_BYTES = 2**28  # of float32 logits at once
 
 
 class TokenModel(nn.Module):
-    """A causal LM that maps a batch to the log-probabilities, and if asked the entropies, at its targets."""
+    """A causal LM that maps a micro-batch to the log-probabilities, and if asked the entropies, at its targets."""
 
     def __init__(self, model: PreTrainedModel, in_step: bool = False):
-        """`in_step`: all processes call the output head equally often, though their batches differ.
+        """`in_step` makes all processes call the output head equally often, though their micro-batches differ.
 
-        Needed under ZeRO stage 3, which gathers the head's weights at every call, from all processes.
+        That is needed under ZeRO stage 3, which gathers the head's weights from all processes at every call.
         """
         super().__init__()
         self.model = model
@@ -39,16 +39,16 @@ class TokenModel(nn.Module):
         hidden = decoder(input_ids=batch.tokens[:, :-1], use_cache=False).last_hidden_state[:, batch.first - 1 :]
         states, targets = hidden[batch.mask], batch.targets[batch.mask]  # (N, H), (N,)
 
-        def of_states(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        def at_targets(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
             logits = self._logits(states)
             logp = log_probs(logits, targets, temperature)
             return (logp, entropies(logits, temperature)) if with_entropies else (logp,)
 
-        found = self._by_chunks(of_states, states, targets)
-        spread = [
-            torch.zeros_like(batch.mask, dtype=values.dtype).masked_scatter(batch.mask, values) for values in found
+        in_place = [
+            torch.zeros_like(batch.mask, dtype=values.dtype).masked_scatter(batch.mask, values)
+            for values in self._by_chunks(at_targets, states, targets)
         ]
-        return spread[0], spread[1] if with_entropies else None
+        return in_place[0], in_place[1] if with_entropies else None
 
     def _logits(self, states: Tensor) -> Tensor:
         """Logits (N, V) from final hidden states (N, H), with all that the architecture does after its decoder."""
@@ -56,16 +56,17 @@ class TokenModel(nn.Module):
             return head(states)
 
     def _by_chunks(self, function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> list[Tensor]:
+        """What `function` gives for `tensors` (N, ...), computed for a chunk of their rows at a time."""
         number = self._chunks(len(tensors[0]))
         chunks = zip(*(tensor.tensor_split(number) for tensor in tensors), strict=True)
         if torch.is_grad_enabled():
-            parts = [checkpoint(function, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
+            results = [checkpoint(function, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
         else:
-            parts = [function(*chunk) for chunk in chunks]
-        return [torch.cat(values) for values in zip(*parts, strict=True)]
+            results = [function(*chunk) for chunk in chunks]
+        return [torch.cat(values) for values in zip(*results, strict=True)]
 
     def _chunks(self, targets: int) -> int:
-        """How many chunks `targets` targets are cut into; in step, as many as any process needs."""
+        """Number of chunks for so many `targets`; with `in_step`, the largest number that any process needs."""
         vocabulary_size = self.model.config.get_text_config().vocab_size
         number = max(1, math.ceil(4 * vocabulary_size * targets / CHUNK_BYTES))
         if self.in_step:

@@ -12,10 +12,10 @@ Row = dict[str, float | int | None]
 
 
 class Metrics:
-    """Files of the first process; on the others everything here does nothing.
+    """The files that a training run reports to. The first process writes them; on the others nothing happens.
 
-    metrics.jsonl in the model folder holds no times: two runs of one study write the same bytes. times.jsonl and
-    tensorboard/ are beside it.
+    metrics.jsonl, in the model folder, holds no times: two runs of one study write the same bytes. times.jsonl and
+    tensorboard/ are beside the model folder.
     """
 
     def __init__(self, root: Path, model_folder: Path):
@@ -31,7 +31,7 @@ class Metrics:
         return self._metrics.stat().st_size if self._metrics.is_file() else 0
 
     def rewind(self, step: int, size: int) -> None:
-        """Forget all that was reported after `step`, when metrics.jsonl had `size` bytes."""
+        """Forget all that was reported after `step`, at which metrics.jsonl had `size` bytes."""
         if step == 0:
             self._times.unlink(missing_ok=True)
             shutil.rmtree(self._root / "tensorboard", ignore_errors=True)
@@ -41,7 +41,7 @@ class Metrics:
         self._purge_step = step + 1
 
     def report(self, step: int, metrics: Row, times: Row) -> None:
-        """Append the rows of `step`."""
+        """Append what is reported of `step`."""
         if not self._first:
             return
         for file, row in ((self._metrics, metrics), (self._times, times)):
@@ -60,6 +60,6 @@ class Metrics:
                     self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write out what TensorBoard still holds back."""
+        """Write what TensorBoard's writer still holds back."""
         if self._board is not None:
             self._board.close()

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
+
+from tokenshift.config.models import Rl
+from tokenshift.config.specs import TrainingSpec
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -20,9 +23,9 @@ ORIGINS = {
 
 
 def export(engine: "DeepSpeedEngine", tokenizer: PreTrainedTokenizerBase, folder: str | Path, card: str) -> None:
-    """Write the model, in the precision of training, its tokenizer and its `card` as a Hugging Face folder.
+    """Write the engine's model, in the precision of training, its tokenizer and its `card` as a Hugging Face folder.
 
-    Every process has to call it; the first one writes.
+    Every process has to call this; the first one writes.
     """
     model = engine.module.model
     state = _consolidated_state(model)
@@ -33,24 +36,28 @@ def export(engine: "DeepSpeedEngine", tokenizer: PreTrainedTokenizerBase, folder
         (Path(folder) / "README.md").write_text(card)
 
 
-def model_card(origin: str, base: str | None, data: str, spec: dict[str, Any]) -> str:
-    """Model card in Markdown: how (`origin`: pretrain, sft or rl), from what and on what `data` the model was trained.
+def model_card(spec: TrainingSpec, origin: str, base: str | None, data: str) -> str:
+    """Model card in Markdown: how, from which model and on which data a model was trained.
 
-    `spec` is that of the training script; `base` the name of the model that training started from.
+    Args:
+        spec: of the training script.
+        origin: how the model was trained: pretrain, sft or rl, which is also the key of its settings in `spec`.
+        base: name of the model that training started from; None for random weights.
+        data: name of the corpus or problem set.
     """
     metadata = ["library_name: transformers", "pipeline_tag: text-generation", f"tags: [tokenshift, {origin}]"]
     metadata += [] if base is None else [f"base_model: {base}"]
-    settings = spec[origin]
-    recipe = f" by the recipe `{settings['recipe']}`" if "recipe" in settings else ""
-    rows = [f"| `{key}` | `{json.dumps(value, sort_keys=True)}` |" for key, value in sorted(settings.items())]
+    settings = getattr(spec, origin)
+    recipe = f" by the recipe `{settings.recipe}`" if isinstance(settings, Rl) else ""
+    rows = [f"| `{key}` | `{json.dumps(value, sort_keys=True)}` |" for key, value in sorted(settings.plain().items())]
     return "\n".join(
         [
             "---",
             *metadata,
             "---",
             "",
-            f"Made by {ORIGINS[origin]}{recipe} from {base or 'random weights'} on `{data}`, seed {spec['seed']}.",
-            f"Prompt: `{json.dumps(spec['prompt'], sort_keys=True)}`.",
+            f"Made by {ORIGINS[origin]}{recipe} from {base or 'random weights'} on `{data}`, seed {spec.seed}.",
+            f"Prompt: `{json.dumps(spec.prompt.plain(), sort_keys=True)}`.",
             "",
             "| Setting | Value |",
             "| --- | --- |",

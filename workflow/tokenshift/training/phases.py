@@ -12,7 +12,10 @@ _seconds: dict[str, float] = defaultdict(float)
 
 @contextlib.contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Count the time inside as spent in `name`; waits for a GPU at the end, which would count it to what comes next."""
+    """Count the time spent inside to the phase `name`.
+
+    Waits at the end until a GPU has done its work, which would otherwise be counted to whatever comes next.
+    """
     began = time.perf_counter()
     try:
         yield

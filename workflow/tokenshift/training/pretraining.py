@@ -1,12 +1,12 @@
 """The miniature's beginnings: a tokenizer of single characters and a small Qwen2 model with random weights."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from tokenshift.config.models import Architecture
 from tokenshift.errors import StudyError
 
 PAD, EOS = "<pad>", "<eos>"
@@ -31,11 +31,11 @@ def character_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def build_model(
-    architecture: dict[str, Any], vocabulary_size: int, pad_token_id: int, eos_token_id: int, seed: int
+    architecture: Architecture, vocabulary_size: int, pad_token_id: int, eos_token_id: int, seed: int
 ) -> Qwen2ForCausalLM:
-    """Qwen2 of `architecture` (tokenshift.config.models.Architecture), embeddings tied, weights drawn from `seed`."""
+    """Qwen2 model of `architecture`, with tied embeddings and weights drawn from `seed`."""
     config = Qwen2Config(
-        **architecture,
+        **architecture.plain(),
         vocab_size=vocabulary_size,
         pad_token_id=pad_token_id,
         bos_token_id=None,

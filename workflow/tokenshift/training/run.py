@@ -1,12 +1,12 @@
 """A training run that may be stopped at any moment and goes on from its last saved step as if it had not been.
 
-Its folder, which is no output of any rule, is named after all that the run depends on:
+Its state is in a folder, which is no output of any rule, with a name that is a hash of all that the run depends on:
 
-    FOLDER/KEY/spec.json    that very thing
-               state.json   the last saved step, and where in the data it stands; written last, so never half
-               lock         held by the process that trains here: the leftover of a lost job may still do so
+    FOLDER/KEY/spec.json    all that the run depends on
+               state.json   the last saved step, and where in the data it stands; written last, so a state is whole
+               lock         held by the process that trains here, which may be what is left of a lost job
                step-N/      DeepSpeed's state after that step, and each process's random number generators
-               failed-step-N/  of a step whose loss was not finite, what it started from
+               failed-step-N/  what a step whose loss was not finite started from
                model/       what the finished run publishes: metrics.jsonl, checkpoints/
                times.jsonl, tensorboard/    what differs between two equal runs; these stay when the run is over
 """
@@ -36,14 +36,14 @@ from tokenshift.training.world import World
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
-LOCK_SECONDS = 60  # that a run waits for an earlier one in its folder, which may have been told to stop and saves
-LASTING = ("spec.json", "times.jsonl", "tensorboard")
+LOCK_SECONDS = 60  # how long a run waits for an earlier one in its folder, which may be saving after a signal
+LASTING = ("spec.json", "times.jsonl", "tensorboard")  # what stays in the folder when the run is over
 
-Position = dict[str, int]  # how far a run has come: the step, and whatever else finds its place in the data
+Position = dict[str, int]  # how far a run has come: its step, and what else tells its place in the data
 
 
 class Stopped(StudyError):
-    """The run was asked to stop and has saved its state."""
+    """The run was asked to stop, and has saved its state."""
 
 
 class Run:
@@ -58,9 +58,17 @@ class Run:
         card: str,
         save_every: int,
     ):
-        """A run in `folder` that depends on `spec`, which holds hashes of its inputs too.
+        """A run whose state is in `folder`.
 
-        `card` is the model card of what it exports. Raises StudyError when the folder holds the state of another spec.
+        Args:
+            folder: where the states of runs are, each in a folder of its own.
+            spec: all that the run depends on, hashes of its inputs included.
+            engine: trains the model.
+            tokenizer: exported with the model.
+            card: model card, exported with the model.
+            save_every: steps between saves of the state.
+
+        Raises StudyError when the run's folder holds the state of another spec, and while another process trains in it.
         """
         self.engine = engine
         self.tokenizer = tokenizer
@@ -88,7 +96,10 @@ class Run:
         self.world.barrier()
 
     def restore(self, start: Position) -> Position:
-        """Put the engine and the reports where the last saved step left them; `start` where there is none."""
+        """Put the engine and the reports where the last saved step left them; returns that position.
+
+        Without a saved step, the run is at `start`.
+        """
         state = self.root / "state.json"
         position, size = start, 0
         if state.is_file():
@@ -109,11 +120,11 @@ class Run:
 
     @property
     def fresh(self) -> bool:
-        """Whether no state of this run was saved so far: nothing that it reported counts."""
+        """Whether no state of this run has been saved so far, so that nothing it reported counts."""
         return self._saved is None
 
     def save(self, position: Position) -> None:
-        """Save what the run's future depends on; the state saved before is deleted once this one is complete."""
+        """Save all that the rest of the run depends on; then delete the state that was saved before."""
         folder = self.root / f"step-{position['step']}"
         self.engine.save_checkpoint(str(self.root), tag=folder.name, save_latest=False)
         torch.save(_generators(), folder / f"generators-{self.world.rank}.pt")
@@ -127,15 +138,15 @@ class Run:
         self.world.barrier()
 
     def finish_step(self, position: Position) -> None:
-        """Save where a save is due. Raises Stopped, after saving, when a signal has asked this run to stop."""
+        """Save the state if that is due after `position`. Raises Stopped, after saving, when a signal has come."""
         if position["step"] % self._save_every == 0:
             self.save(position)
         self.stop_if_asked(position)
 
     def stop_if_asked(self, position: Position) -> None:
-        """Raise Stopped, with the state after `position` saved, when a signal has asked any process to stop.
+        """Save the state after `position` and raise Stopped, when a signal has asked any process to stop.
 
-        Only to be called while nothing has changed since `position`.
+        To be called only while nothing has changed since `position`.
         """
         if self.world.any(self.asked_to_stop(), self.engine.device):
             self.stop(position)
@@ -154,11 +165,11 @@ class Run:
         )
 
     def keep_failure(self, step: int, error: NonFiniteLoss) -> str:
-        """Keep what the optimiser step of `step` that ended in `error` started from; says where, for messages.
+        """Keep what the failed optimiser step of `step` started from; returns the words in which messages say where.
 
-        Every process has to call it. The folder holds DeepSpeed's state from just before that optimiser step, for each
-        process batch-RANK.pt, the micro-batches it was taken on, and failure.json with the cause: enough to take it
-        again with tokenshift.training.engine.optimiser_step.
+        Every process has to call this. The folder holds DeepSpeed's state from just before that optimiser step, the
+        micro-batches of each process (batch-RANK.pt), and the cause (failure.json): enough to take the step again with
+        tokenshift.training.engine.optimiser_step.
         """
         folder = self.root / f"failed-step-{step}"
         self.engine.save_checkpoint(str(self.root), tag=folder.name, save_latest=False)
@@ -169,13 +180,13 @@ class Run:
         return f"what it started from is kept in {folder}, and {self.saved_state()}"
 
     def saved_state(self) -> str:
-        """Where the last saved state is, for messages."""
+        """The words in which messages say where the last saved state is."""
         if self._saved is None:
             return "no state was saved yet"
         return f"the state after step {self._saved} is kept in {self.root}"
 
     def keep(self, step: int) -> None:
-        """Export the model after `step` as one of the checkpoints that are published."""
+        """Export the model after `step`, as a checkpoint that is published with the final model."""
         export(self.engine, self.tokenizer, checkpoint_folder(self.model_folder, step), self._card)
 
     def publish(self, output: str | Path) -> None:
@@ -187,8 +198,8 @@ class Run:
             with atomic_folder(output) as folder:
                 shutil.copytree(self.model_folder, folder, copy_function=_link_or_copy, dirs_exist_ok=True)
             (self.root / "state.json").unlink(missing_ok=True)
-            for done in [file for file in self.root.iterdir() if file.name not in LASTING]:
-                shutil.rmtree(done) if done.is_dir() else done.unlink()
+            for file in [file for file in self.root.iterdir() if file.name not in LASTING]:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
         self.world.barrier()
 
     def __enter__(self) -> "Run":
@@ -204,7 +215,7 @@ class Run:
 
 
 def spec_key(spec: dict[str, Any]) -> str:
-    """Name of the folder of a run: a hash of all it depends on."""
+    """Name of the folder of a run: a hash of all that it depends on."""
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -219,14 +230,14 @@ def checkpoint_due(step: int, steps: int, every: int | None) -> bool:
 
 
 def _locked(path: Path) -> TextIO:
-    """The file at `path`, locked until this process ends; raises StudyError while another process holds it."""
+    """The file at `path`, locked until this process ends. Raises StudyError when another process keeps it locked."""
     file = open(path, "w")  # noqa: SIM115 (closing it would unlock it)
-    until = time.monotonic() + LOCK_SECONDS
+    deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise StudyError(
                     f"another process trains in {path.parent}, perhaps for a job on a node that SLURM has lost: end "
                     "it and start again"

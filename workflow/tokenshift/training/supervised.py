@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from tokenshift.config.models import SupervisedOptimisation
 from tokenshift.errors import StudyError
 from tokenshift.progress import progress
-from tokenshift.training.batches import Padded, dealt, micro_batches, pad_part, shuffled_batch
+from tokenshift.training.batches import Padded, dealt, micro_batches, pad_rows, shuffled_batch
 from tokenshift.training.encoding import Example, require_context
 from tokenshift.training.engine import NonFiniteLoss, optimiser_step
 from tokenshift.training.run import Run, checkpoint_due
@@ -33,7 +34,10 @@ def warmup_then_linear(optimiser: Optimizer, steps: int) -> LRScheduler:
 
 
 def negative_log_likelihood(model: nn.Module, batch: Padded, tokens: int) -> Tensor:
-    """Sum of -log p of `model` (a TokenModel) at `batch`'s targets, divided by `tokens`, those of the whole batch."""
+    """Sum of -log p at the targets of the micro-batch `batch`, divided by `tokens`, the targets of the whole batch.
+
+    `model` is a TokenModel, or the engine that trains one.
+    """
     logp, _ = model(batch)
     return -(logp * batch.mask).sum() / tokens
 
@@ -41,41 +45,42 @@ def negative_log_likelihood(model: nn.Module, batch: Padded, tokens: int) -> Ten
 def train(
     engine: "DeepSpeedEngine",
     examples: Sequence[Example],
-    settings: dict[str, Any],
+    settings: SupervisedOptimisation,
     seed: int,
     checkpoint_every: int | None,
     run: Run,
 ) -> None:
-    """Train for settings["steps"] batches of settings["batch_size"] examples, from where `run` was left.
+    """Train for `settings.steps` batches of `settings.batch_size` examples, from where `run` was left.
 
-    Raises StudyError when the examples do not fill a batch or one is longer than the model's context, and when a loss
-    is not finite; Stopped, once the state is saved, after a signal.
+    Raises StudyError when the examples do not fill a batch, when one is longer than the model's context and when a loss
+    is not finite. Raises Stopped, once the state is saved, after a signal.
     """
     require_context((len(example.token_ids) for example in examples), engine.module.model)
     world = run.world
     done = run.restore({"step": 0})["step"]
     engine.train()
-    bar = progress(range(done + 1, settings["steps"] + 1), "training" if world.first else None, "step")
+    bar = progress(range(done + 1, settings.steps + 1), "training" if world.first else None, "step")
     for step in bar:
         began = time.perf_counter()
-        rows = shuffled_batch(seed, len(examples), settings["batch_size"], step - 1)
-        sequences = [examples[row].token_ids for row in rows]
-        firsts = [examples[row].first for row in rows]
+        batch = [examples[row] for row in shuffled_batch(seed, len(examples), settings.batch_size, step - 1)]
+        sequences, firsts = [example.token_ids for example in batch], [example.first for example in batch]
         lengths = [len(sequence) for sequence in sequences]
         tokens = sum(lengths) - sum(firsts)
-        parts = micro_batches(lengths, settings["micro_batch_size"], settings["micro_batch_tokens"])
-        mine = [pad_part(part, sequences, firsts, engine.device) for part in dealt(parts, world.rank, world.size)]
+        cut = micro_batches(lengths, settings.micro_batch_size, settings.micro_batch_tokens)
+        mine = [pad_rows(rows, sequences, firsts, engine.device) for rows in dealt(cut, world.rank, world.size)]
         learning_rate = engine.get_lr()[0]
         try:
-            loss, norm = optimiser_step(engine, mine, lambda part, n=tokens: negative_log_likelihood(engine, part, n))
+            loss, norm = optimiser_step(
+                engine, mine, lambda micro_batch, n=tokens: negative_log_likelihood(engine, micro_batch, n)
+            )
         except NonFiniteLoss as error:
             raise StudyError(
                 f"step {step}: {error}; {run.keep_failure(step, error)}. Try a lower learning_rate"
             ) from None
         speed = tokens / (time.perf_counter() - began)
         bar.set_postfix({"loss": f"{loss:.3f}", "tokens/s": f"{speed:.0f}"}, refresh=False)
-        row = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": norm, "tokens": tokens}
-        run.metrics.report(step, row, {"tokens_per_second": speed})
-        if checkpoint_due(step, settings["steps"], checkpoint_every):
+        metrics = {"loss": loss, "learning_rate": learning_rate, "gradient_norm": norm, "tokens": tokens}
+        run.metrics.report(step, metrics, {"tokens_per_second": speed})
+        if checkpoint_due(step, settings.steps, checkpoint_every):
             run.keep(step)
         run.finish_step({"step": step})

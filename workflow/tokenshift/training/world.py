@@ -1,4 +1,4 @@
-"""The processes that train together: which one this is, and what they exchange besides gradients."""
+"""The processes that train together: which of them this one is, and what they exchange besides gradients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class World:
-    """`rank` of this process among `size`. Every process has to make the same calls in the same order."""
+    """The processes that train together. Each of them has to make the same calls in the same order."""
 
-    rank: int
+    rank: int  # of this process
     size: int
 
     @classmethod
     def current(cls) -> Self:
-        """The world joined before (tokenshift.training.engine.join_world); without one, of this process alone."""
+        """The world that was joined before (tokenshift.training.engine.join_world), or else this process alone."""
         return cls(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else cls(0, 1)
 
     @property
@@ -29,11 +29,11 @@ class World:
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """Those of `items` that this process works on: every size-th from its own on."""
+        """The `items` that this process works on: every `size`-th, from the one with its rank on."""
         return list(items[self.rank :: self.size])
 
     def merged(self, mine: list[Item]) -> list[Item]:
-        """Results of all processes for the items of their `share`, in the items' order."""
+        """The results of all processes, each for the items of its `share`, in the order of the items."""
         if self.size == 1:
             return mine
         parts: list[list[Item]] = [[] for _ in range(self.size)]
@@ -41,7 +41,7 @@ class World:
         return [parts[i % self.size][i // self.size] for i in range(sum(map(len, parts)))]
 
     def joined(self, mine: Tensor) -> Tensor:
-        """The tensors (N,) of all processes, which may differ in length, one after another, on each of them."""
+        """The tensors (N,) of all processes, which may differ in length, one after another."""
         if self.size == 1:
             return mine
         parts: list[Tensor] = [mine] * self.size
@@ -49,7 +49,7 @@ class World:
         return torch.cat(parts).to(mine.device)
 
     def any(self, mine: bool, device: torch.device) -> bool:
-        """Whether it holds on any process."""
+        """Whether `mine` is true on any process."""
         if self.size == 1:
             return mine
         count = torch.tensor(int(mine), device=device)
