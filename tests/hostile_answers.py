@@ -1,4 +1,4 @@
-"""Responses that a grader has to survive: generated from a seed, each with its kind."""
+"""Responses that a grader has to survive, generated from a seed."""
 
 import random
 
@@ -31,13 +31,13 @@ KINDS = {
 }
 
 
-# What sympy or the parser works on until the deadline: each costs a worker.
+# Kinds that sympy or the parser works on until the deadline: each answer costs a worker.
 ENDLESS = ("towers", "powers", "factorials", "nesting", "fractions", "roots", "parentheses", "sums")
 ENDLESS += ("expansions", "integrals", "limits", "sets", "intervals", "equations")
 
 
 def responses(quick: int, endless: int, seed: int) -> list[str]:
-    """Boxed answers: so many of each kind in ENDLESS and of each other kind, kinds mixed."""
+    """Boxed answers in random order: `endless` of each kind in ENDLESS, `quick` of each other kind."""
     rng = random.Random(seed)
     counts = {kind: endless if kind in ENDLESS else quick for kind in KINDS}
     answers = [f"So \\boxed{{{KINDS[kind](rng)}}}." for kind, count in counts.items() for _ in range(count)]
@@ -46,7 +46,7 @@ def responses(quick: int, endless: int, seed: int) -> list[str]:
 
 
 def unboxed(seed: int) -> list[str]:
-    """Responses that are hostile before any answer is found in them: long, adjacent or unfinished boxes."""
+    """Responses in which finding the answer is itself hard: long, adjacent or unfinished boxes."""
     rng = random.Random(seed)
     return [
         "\\boxed{" * 100_000,

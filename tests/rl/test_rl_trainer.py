@@ -25,24 +25,25 @@ def written_out(groups: list[Group], rl: Rl) -> torch.nn.Module:
     initial = copy.deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rl.learning_rate, weight_decay=rl.weight_decay)
 
-    def distributions(of, prompt, response):
-        logits = of(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1] / rl.temperature
-        return logits.log_softmax(-1), torch.arange(len(response)), torch.tensor(response)
+    def distributions(policy, prompt, response):
+        logits = policy(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1]
+        return (logits / rl.temperature).log_softmax(-1)  # (T, V)
 
-    def taken(of, prompt, response):
-        logp, rows, tokens = distributions(of, prompt, response)
-        return logp[rows, tokens]
+    def taken(policy, prompt, response):
+        return distributions(policy, prompt, response)[range(len(response)), response]
 
-    def entropy(of, prompt, response):
-        everything = distributions(of, prompt, response)[0].detach()
-        return -(everything.exp() * everything).sum(-1)
+    def entropy(policy, prompt, response):
+        logp = distributions(policy, prompt, response)
+        return -(logp.exp() * logp).sum(-1)
 
     old = copy.deepcopy(model)
-    for start_ in list(range(0, len(groups), rl.mini_batch_prompts)) * rl.epochs:
+    for first in list(range(0, len(groups), rl.mini_batch_prompts)) * rl.epochs:
         losses = []
-        mini_batch = groups[start_ : start_ + rl.mini_batch_prompts]
-        all_entropies = [entropy(old, group.prompt, response) for group in mini_batch for response in group.responses]
-        threshold = torch.quantile(torch.cat(all_entropies), 0.7)
+        mini_batch = groups[first : first + rl.mini_batch_prompts]
+        entropies = [
+            entropy(old, group.prompt, response).detach() for group in mini_batch for response in group.responses
+        ]
+        threshold = torch.quantile(torch.cat(entropies), 0.7)
         for group in mini_batch:
             rewards = []
             for response, correct in zip(group.responses, group.correct, strict=True):
@@ -65,15 +66,14 @@ def written_out(groups: list[Group], rl: Rl) -> torch.nn.Module:
                 if rl.weight and rl.weight.sibling:
                     advantage = advantage * (1 + 0.2 * (1 - old_logp.exp()))
                 if rl.weight and rl.weight.top_entropy:
-                    advantage = advantage * (entropy(old, group.prompt, response) >= threshold)
+                    advantage = advantage * (entropy(old, group.prompt, response).detach() >= threshold)
                 clipped = ratio.clamp(1 - rl.clip_low, 1 + rl.clip_high)
                 loss = torch.maximum(-advantage * ratio, -advantage * clipped)
                 if rl.dual_clip:
                     loss = torch.where(advantage < 0, torch.minimum(loss, -rl.dual_clip * advantage), loss)
                 reference = taken(initial, group.prompt, response).detach()
                 loss = loss + rl.kl_coefficient * ((reference - logp).exp() - (reference - logp) - 1)
-                everything = distributions(model, group.prompt, response)[0]
-                losses.append(loss + rl.entropy_bonus * (everything.exp() * everything).sum(-1))
+                losses.append(loss - rl.entropy_bonus * entropy(model, group.prompt, response))
         whole = torch.cat(losses).mean()
         if rl.aggregation == "sequence_mean":
             whole = torch.stack([loss.mean() for loss in losses]).mean()

@@ -11,7 +11,8 @@ import processes
 from tiny_training import start, tiny_model
 from tokenshift.errors import StudyError
 from tokenshift.training.pretraining import character_tokenizer
-from tokenshift.training.run import Run, Stopped, _locked, checkpoint_due, spec_key
+from tokenshift.training.run import Run, Stopped, checkpoint_due
+from tokenshift.training.run_folder import locked, spec_key
 
 START = {"step": 0, "draws": 0}
 TOKENIZER = character_tokenizer(["abcdefghijk"])
@@ -94,16 +95,16 @@ def test_the_state_of_another_spec_is_refused(tmp_path):
 
 
 def hold(folder: str) -> None:
-    lock = _locked(Path(folder) / "lock")
+    lock = locked(Path(folder) / "lock")
     (Path(folder) / "held").touch()
     time.sleep(60)
     lock.close()
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("tokenshift.training.run.LOCK_SECONDS", 0.5)
+    monkeypatch.setattr("tokenshift.training.run_folder.LOCK_SECONDS", 0.5)
     root = run(tmp_path).root
-    with _locked(root / "lock"):
+    with locked(root / "lock"):
         pass  # closing it gives up this process's lock
     (other,) = processes.start(1, tmp_path / "log", hold, str(root))
     while not (root / "held").exists():

@@ -11,18 +11,12 @@ Its state is in a folder, which is no output of any rule, with a name that is a 
                times.jsonl, tensorboard/    what differs between two equal runs; these stay when the run is over
 """
 
-import fcntl
-import hashlib
 import json
-import os
-import random
 import shutil
 import signal
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -31,12 +25,19 @@ from tokenshift.errors import StudyError
 from tokenshift.training.engine import NonFiniteLoss
 from tokenshift.training.metrics import Metrics
 from tokenshift.training.outputs import export
+from tokenshift.training.run_folder import (
+    checkpoint_folder,
+    generator_states,
+    link_or_copy,
+    locked,
+    restore_generators,
+    spec_key,
+)
 from tokenshift.training.world import World
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
-LOCK_SECONDS = 60  # how long a run waits for an earlier one in its folder, which may be saving after a signal
 LASTING = ("spec.json", "times.jsonl", "tensorboard")  # what stays in the folder when the run is over
 
 Position = dict[str, int]  # how far a run has come: its step, and what else tells its place in the data
@@ -75,12 +76,12 @@ class Run:
         self.world = World.current()
         self._card = card
         self._save_every = save_every
-        self._spec = json.loads(json.dumps(spec | {"processes": self.world.size}))
+        self._spec = json.loads(json.dumps(spec | {"processes": self.world.size}))  # as it is read back from its file
         self.root = Path(folder) / spec_key(self._spec)
         self.model_folder = self.root / "model"
         if self.world.first:
             self.root.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.root / "lock")
+            self._lock = locked(self.root / "lock")
         self._check_spec()
         self._signal: int | None = None
         self._saved: int | None = None
@@ -107,7 +108,7 @@ class Run:
             position, size = saved["position"], saved["metrics_bytes"]
             folder = self.root / f"step-{position['step']}"
             self.engine.load_checkpoint(str(self.root), tag=folder.name)
-            _restore_generators(torch.load(folder / f"generators-{self.world.rank}.pt", weights_only=False))
+            restore_generators(torch.load(folder / f"generators-{self.world.rank}.pt", weights_only=False))
             self._saved = position["step"]
         self.world.barrier()
         if self.world.first:
@@ -127,7 +128,7 @@ class Run:
         """Save all that the rest of the run depends on; then delete the state that was saved before."""
         folder = self.root / f"step-{position['step']}"
         self.engine.save_checkpoint(str(self.root), tag=folder.name, save_latest=False)
-        torch.save(_generators(), folder / f"generators-{self.world.rank}.pt")
+        torch.save(generator_states(), folder / f"generators-{self.world.rank}.pt")
         self.world.barrier()
         if self.world.first:
             write_json(self.root / "state.json", {"position": position, "metrics_bytes": self.metrics.size()})
@@ -196,7 +197,7 @@ class Run:
         if self.world.first:
             self.metrics.close()
             with atomic_folder(output) as folder:
-                shutil.copytree(self.model_folder, folder, copy_function=_link_or_copy, dirs_exist_ok=True)
+                shutil.copytree(self.model_folder, folder, copy_function=link_or_copy, dirs_exist_ok=True)
             (self.root / "state.json").unlink(missing_ok=True)
             for file in [file for file in self.root.iterdir() if file.name not in LASTING]:
                 shutil.rmtree(file) if file.is_dir() else file.unlink()
@@ -214,55 +215,6 @@ class Run:
         self._signal = number
 
 
-def spec_key(spec: dict[str, Any]) -> str:
-    """Name of the folder of a run: a hash of all that it depends on."""
-    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def checkpoint_folder(folder: Path, step: int) -> Path:
-    """Where the model after `step` is kept in the model folder of the run."""
-    return folder / "checkpoints" / f"step-{step:06d}"
-
-
 def checkpoint_due(step: int, steps: int, every: int | None) -> bool:
     """Whether `step` is a multiple of `every` or the last of `steps`; never when `every` is None."""
     return every is not None and (step % every == 0 or step == steps)
-
-
-def _locked(path: Path) -> TextIO:
-    """The file at `path`, locked until this process ends. Raises StudyError when another process keeps it locked."""
-    file = open(path, "w")  # noqa: SIM115 (closing it would unlock it)
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            if time.monotonic() > deadline:
-                raise StudyError(
-                    f"another process trains in {path.parent}, perhaps for a job on a node that SLURM has lost: end "
-                    "it and start again"
-                ) from None
-            time.sleep(1)
-        else:
-            return file
-
-
-def _generators() -> dict[str, Any]:
-    """States of the random number generators of this process."""
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}  # noqa: NPY002
-
-
-def _restore_generators(states: dict[str, Any]) -> None:
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])  # noqa: NPY002
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None:
-        torch.cuda.set_rng_state(states["cuda"])
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
