@@ -21,7 +21,7 @@ TRIES_PER_PROBLEM = 1000
 
 @dataclasses.dataclass(frozen=True)
 class _Problem:
-    where: str  # in the source it stands
+    where: str  # the words in which messages say where it stands in the source
     problem_id: str | None
     problem: str
     answer: str
