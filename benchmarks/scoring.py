@@ -37,8 +37,8 @@ from transformers import AutoModelForCausalLM as CausalLM
 from transformers import PretrainedConfig, PreTrainedModel, Qwen2Config
 
 from tokenshift.artifacts import write_parquet_parts
-from tokenshift.config.measurements import Scoring
-from tokenshift.distributions.comparison import Settings, compare
+from tokenshift.config.measurements import Compared, Scoring, Truncation
+from tokenshift.distributions.comparison import compare
 from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.policies.policy import Policy
 from tokenshift.schemas import SCORES
@@ -55,9 +55,9 @@ LONG = Qwen2Config(
     max_position_embeddings=16384,
     tie_word_embeddings=True,
 )
-SCORING = Scoring().model_dump(mode="json")
+SCORING = Scoring()
 MEASURED = ("js", "js_nucleus", "kl_base_tuned", "entropy_base", "logp_base", "logp_tuned")
-SETTINGS = Settings.of(SCORING | {"truncation": {"temperature": 1.0, "top_p": 0.7}})
+SETTINGS = (Truncation(temperature=1.0, top_p=0.7), Compared())
 
 
 def random_pair(config: PretrainedConfig, dtype: str) -> list[Policy]:
@@ -96,9 +96,14 @@ def as_rollouts(prompts: list[list[int]], responses: list[list[int]], samples: i
     )
 
 
+def default_work(pair: list[Policy]) -> Work:
+    """How the study's defaults cut the work for this pair."""
+    return Work.of(SCORING.batch_tokens, SCORING.chunk_memory_mb, pair[0])
+
+
 def score_to_file(pair: list[Policy], rollouts: pl.DataFrame, folder: str) -> None:
     """What workflow/scripts/score.py does once the models are loaded, with the default settings."""
-    tables = score(*pair, rollouts, SETTINGS, Work.of(SCORING, pair[0]))
+    tables = score(*pair, rollouts, *SETTINGS, default_work(pair))
     write_parquet_parts(Path(folder) / "scores.parquet", tables, SCORES, {}, ("torch", "transformers"))
 
 
@@ -185,7 +190,7 @@ def dense_scores(
         span = slice(len(prompt) - 1, len(prompt) + len(response) - 1)
         blocks = [own[index][span, :size] for own in logits]
         blocks = [block.double() if precise else block for block in blocks]
-        parts.append(compare(*blocks, torch.tensor(response), SETTINGS))
+        parts.append(compare(*blocks, torch.tensor(response), *SETTINGS))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -195,7 +200,7 @@ def measure_accuracy(args: argparse.Namespace) -> None:
     pair, text = pair_of(args.folders, args.dtype)
     models, size = [policy.model for policy in pair], pair[0].vocabulary_size
     rows = [(text[:40], text[60:260]), (text[:40], text[300:420]), (text[40:55], text[500:560])]
-    scored = pa.concat_tables(score(*pair, as_rollouts(*zip(*rows, strict=True)), SETTINGS, Work.of(SCORING, pair[0])))
+    scored = pa.concat_tables(score(*pair, as_rollouts(*zip(*rows, strict=True)), *SETTINGS, default_work(pair)))
     alone = dense_scores(models, size, rows)
     exact = [copy.deepcopy(model).double() for model in models]
     others = {

@@ -11,20 +11,19 @@ from hypothesis import strategies as st
 from tables.examples import analysis
 from tiny_models import VOCABULARY, mixed, tiny_policy
 from tokenshift.artifacts import gather_parquet, write_csv, write_parquet_parts
-from tokenshift.distributions.comparison import Settings
+from tokenshift.config.measurements import Compared, Truncation
 from tokenshift.errors import StudyError
 from tokenshift.schemas import SCORES
 from tokenshift.scoring.teacher_forcing import Work, score
 from tokenshift.shards import shard
 
+TRUNCATION, COMPARED = Truncation(temperature=1.0, top_p=0.7), Compared()
 SPEC = {
     "pair": "pair",
     "set": "heldout",
     "trajectory": "tuned",
-    "truncation": {"temperature": 1.0, "top_p": 0.7},
-    "ablation": [],
-    "top_k": 10,
-    "list_minimum": 0.02,
+    "truncation": TRUNCATION.plain(),
+    "compared": COMPARED.plain(),
 }
 TABLES = ("sparsity", "entropy_by_js", "js_entropy", "top_k_overlap", "rank_reordering", "low_probability")
 
@@ -63,7 +62,7 @@ def tables_of_shards(folder: Path, count: int) -> dict[str, bytes]:
     responses = pl.DataFrame([row | {"response_token_ids": tokens(1, 40)} for row in rows])
     parts = [folder / f"parts/{count}/{number}.parquet" for number in range(count)]
     for number, part in enumerate(parts):
-        scored = score(*pair, responses, Settings.of(SPEC), Work(100, 64), (number, count))
+        scored = score(*pair, responses, TRUNCATION, COMPARED, Work(100, 64), (number, count))
         write_parquet_parts(part, scored, SCORES, SPEC, ())
     gathered, made = folder / f"{count}/pair/heldout/tuned.parquet", {}
     gather_parquet(gathered, parts)

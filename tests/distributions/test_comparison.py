@@ -9,15 +9,9 @@ from scipy.special import rel_entr
 from scipy.stats import rankdata
 
 from naive_sampling import in_nucleus
+from tokenshift.config.measurements import Compared, Truncation
 from tokenshift.distributions.candidates import most_probable
-from tokenshift.distributions.comparison import (
-    NextToken,
-    Settings,
-    Truncation,
-    compare,
-    compare_nuclei,
-    shared_candidates,
-)
+from tokenshift.distributions.comparison import NextToken, compare, compare_nuclei, shared_candidates
 from tokenshift.distributions.divergence import js
 
 
@@ -25,19 +19,24 @@ def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.T
     return scale * torch.randn(rows, vocabulary, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def truncated(temperature: float, top_p: float) -> Truncation:
+    return Truncation(temperature=temperature, top_p=top_p)
+
+
 def compared(base: torch.Tensor, tuned: torch.Tensor, tokens: torch.Tensor, temperature=1.0, top_p=0.7, ablation=()):
     """All columns, with lists of five."""
-    return compare(base, tuned, tokens, Settings(Truncation(temperature, top_p), ablation, 5, 0.0))
+    truncation, listed = truncated(temperature, top_p), Compared(top_k=5, list_minimum=0.0, ablation=ablation)
+    return compare(base, tuned, tokens, truncation, listed)
 
 
 def nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float, candidates: int) -> dict[str, torch.Tensor]:
     """The columns of the nuclei, from the candidates of both."""
-    pair = {}
-    for name, own in (("base", p), ("tuned", q)):
-        logits = own.log()
+    policies = []
+    for probs in (p, q):
+        logits = probs.log()
         _, ids = most_probable(logits, candidates)
-        pair[name] = NextToken(logits, torch.zeros_like(logits[:, :1]), torch.zeros_like(logits[:, :1]), ids, 1.0)
-    return compare_nuclei(pair, top_p, js(p.log(), q.log()))
+        policies.append(NextToken(logits, torch.zeros_like(logits[:, :1]), torch.zeros_like(logits[:, :1]), ids, 1.0))
+    return compare_nuclei(*policies, top_p, js(p.log(), q.log()))
 
 
 def dense_nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float) -> dict[str, np.ndarray]:
@@ -51,8 +50,8 @@ def dense_nuclei(p: torch.Tensor, q: torch.Tensor, top_p: float) -> dict[str, np
     columns = {f"nucleus_size_{name}": mask.sum(-1) for name, mask in inside.items()}
     for name, probs in (("base", p), ("tuned", q)):
         columns |= {f"mass_{name}_{kind}": (probs * mask).sum(-1) for kind, mask in kinds.items()}
-    truncated = [(probs * mask).numpy() for probs, mask in ((p, inside["base"]), (q, inside["tuned"]))]
-    columns["js_nucleus"] = jensenshannon(*truncated, axis=-1) ** 2
+    within = [(probs * mask).numpy() for probs, mask in ((p, inside["base"]), (q, inside["tuned"]))]
+    columns["js_nucleus"] = jensenshannon(*within, axis=-1) ** 2
     return {name: np.asarray(values) for name, values in columns.items()}
 
 
@@ -133,7 +132,7 @@ def test_extreme_and_masked_logits(blocks, temperature, top_p):
 
 def test_the_ablation_is_what_each_truncation_gives_by_itself():
     base, tuned, tokens = logits(40, 700, 8), logits(40, 700, 9), torch.zeros(40, dtype=torch.long)
-    further = (Truncation(1.0, 0.9), Truncation(0.5, 1.0), Truncation(1.7, 0.95))
+    further = (truncated(1.0, 0.9), truncated(0.5, 1.0), truncated(1.7, 0.95))
     together = compared(base, tuned, tokens, ablation=further)["js_ablation"]
     for index, cut in enumerate(further):
         alone = compared(base, tuned, tokens, cut.temperature, cut.top_p)["js_nucleus"]

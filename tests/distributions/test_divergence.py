@@ -57,3 +57,10 @@ def test_disjoint_supports_reach_ln_2_and_infinite_kl():
     assert math.isclose(js(p, p.flip(0)), math.log(2))
     assert kl(p, p.flip(0)) == torch.inf
     assert entropy(p) == 0
+
+
+def test_entropies_at_a_temperature_are_scipys():
+    logits = torch.randn(15, 11, generator=torch.Generator().manual_seed(0)) * 4
+    expected = scipy_entropy((logits.double() / 1.5).softmax(-1).numpy(), axis=-1)
+    measured = entropy(log_probabilities(logits, 1.5)).double()
+    torch.testing.assert_close(measured, torch.tensor(expected), rtol=1e-4, atol=1e-5)

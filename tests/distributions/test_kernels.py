@@ -14,10 +14,11 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import entr, logsumexp, rel_entr
 
 from tokenshift.distributions import kernels
-from tokenshift.distributions.reduction import reduce_vocabulary
+from tokenshift.distributions.reduction import Reduced, reduce_vocabulary
 
 ROOT = Path(__file__).parents[2]
 TEMPERATURES = (1.0, 0.6, 1.7)
+NAMES = ("js", "kl_base_tuned", "kl_tuned_base", "entropy_base", "entropy_tuned")
 WIDTHS = [1, 2, 63, 64, 65, 1024, 1500, 50_003]  # around the sizes of blocks and runs
 
 
@@ -26,6 +27,18 @@ def blocks(rows: int, size: int, dtype: torch.dtype, apart: float = 0.5, scale: 
     generator = torch.Generator().manual_seed(size)
     first, change = scale * torch.randn(2, rows, size, generator=generator)
     return [first.to(dtype), (first + apart / scale * change).to(dtype)]
+
+
+def at_temperature_1(reduced: Reduced) -> dict[str, torch.Tensor]:
+    """Its numbers (N,) at the first of its temperatures, by the names of `expected`."""
+    values = (
+        reduced.js[:, 0],
+        reduced.kl_base_tuned,
+        reduced.kl_tuned_base,
+        reduced.base.entropy,
+        reduced.tuned.entropy,
+    )
+    return dict(zip(NAMES, values, strict=True))
 
 
 def expected(logits: list[torch.Tensor], temperature: float) -> dict[str, np.ndarray]:
@@ -53,18 +66,19 @@ def expected(logits: list[torch.Tensor], temperature: float) -> dict[str, np.nda
 @pytest.mark.parametrize("size", WIDTHS)
 def test_reductions_equal_float64(size, dtype):
     logits = blocks(7, size, dtype)
-    columns = kernels.reduce_rows(*logits, TEMPERATURES, 5)
+    reduced = reduce_vocabulary(*logits, TEMPERATURES, 5)
+    policies = {"base": reduced.base, "tuned": reduced.tuned}
     for index, temperature in enumerate(TEMPERATURES):
         exact = expected(logits, temperature)
-        np.testing.assert_allclose(columns["js_at"][:, index], exact["js"], rtol=1e-5, atol=1e-7)
-        for name in ("log_totals_base", "log_totals_tuned"):
-            np.testing.assert_allclose(columns[name][:, index], exact[name], rtol=0, atol=1e-6)
-    exact = expected(logits, 1.0)
-    for name in ("js", "kl_base_tuned", "kl_tuned_base", "entropy_base", "entropy_tuned"):
+        np.testing.assert_allclose(reduced.js[:, index], exact["js"], rtol=1e-5, atol=1e-7)
+        for name, policy in policies.items():
+            np.testing.assert_allclose(policy.log_totals[:, index], exact[f"log_totals_{name}"], rtol=0, atol=1e-6)
+    columns, exact = at_temperature_1(reduced), expected(logits, 1.0)
+    for name in NAMES:
         np.testing.assert_allclose(columns[name], exact[name], rtol=0, atol=2e-6, err_msg=name)
-    for name, own in zip(("base", "tuned"), logits, strict=True):
-        assert (columns[f"largest_{name}"] == own.amax(-1, keepdim=True).float()).all()
-        assert (columns[f"ids_{name}"] == own.double().sort(dim=-1, descending=True, stable=True).indices[:, :5]).all()
+    for policy, block in zip(policies.values(), logits, strict=True):
+        assert (policy.largest == block.amax(-1, keepdim=True).float()).all()
+        assert (policy.ids == block.double().sort(dim=-1, descending=True, stable=True).indices[:, :5]).all()
 
 
 @pytest.mark.parametrize("apart", [0.01, 0.1, 1.0, 10.0])
@@ -72,18 +86,18 @@ def test_js_keeps_its_digits_where_policies_are_close(apart):
     logits = blocks(20, 5000, torch.float32, apart)
     exact = expected(logits, 1.0)["js"]
     assert exact.max() < 0.5 * apart**2
-    np.testing.assert_allclose(kernels.reduce_rows(*logits, (1.0,), 5)["js"], exact, rtol=1e-3)
+    np.testing.assert_allclose(reduce_vocabulary(*logits, (1.0,), 5).js[:, 0], exact, rtol=1e-3)
 
 
 def test_equal_policies_have_a_js_of_zero():
     logits, _ = blocks(5, 3000, torch.float32)
-    assert (kernels.reduce_rows(logits, logits.clone(), TEMPERATURES, 5)["js_at"] == 0).all()
+    assert (reduce_vocabulary(logits, logits.clone(), TEMPERATURES, 5).js == 0).all()
 
 
 @pytest.mark.parametrize("scale", [30.0, 1e4])
 def test_large_logits(scale):
     logits = blocks(20, 2000, torch.float32, apart=scale, scale=scale)
-    columns, exact = kernels.reduce_rows(*logits, (1.0,), 5), expected(logits, 1.0)
+    columns, exact = at_temperature_1(reduce_vocabulary(*logits, (1.0,), 5)), expected(logits, 1.0)
     for name in ("js", "entropy_base", "entropy_tuned"):
         np.testing.assert_allclose(columns[name], exact[name], rtol=0, atol=1e-5, err_msg=name)
     for name in ("kl_base_tuned", "kl_tuned_base"):
@@ -97,13 +111,14 @@ def test_rows_with_infinite_logits_are_reduced_by_the_definition_and_change_no_o
     logits[1][4, 5:] = -torch.inf
     for own in logits:
         own[6, 1000:] = -torch.inf
-    columns, exact = reduce_vocabulary(*logits, TEMPERATURES, 5), expected(logits, 1.0)
+    reduced, exact = reduce_vocabulary(*logits, TEMPERATURES, 5), expected(logits, 1.0)
+    columns = at_temperature_1(reduced)
     changed = np.isin(np.arange(9), [2, 4, 6])
-    for name in ("js", "kl_base_tuned", "kl_tuned_base", "entropy_base", "entropy_tuned"):
+    for name in NAMES:
         np.testing.assert_allclose(columns[name][changed], exact[name][changed], rtol=1e-5, atol=2e-6, err_msg=name)
     assert columns["kl_tuned_base"][2] == columns["kl_base_tuned"][4] == torch.inf
-    for name, values in plain.items():
-        assert torch.equal(values[~changed], columns[name][~changed]), name
+    for values, before in zip(reduced.tensors(), plain.tensors(), strict=True):
+        assert torch.equal(values[~changed], before[~changed])
 
 
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
@@ -111,8 +126,8 @@ def test_what_is_not_finite_shows_in_the_entropy(broken):
     for policy in (0, 1):
         logits = blocks(3, 500, torch.float32)
         logits[policy][1, 77] = broken
-        columns = reduce_vocabulary(*logits, TEMPERATURES, 5)
-        finite = columns[("entropy_base", "entropy_tuned")[policy]].isfinite()
+        reduced = reduce_vocabulary(*logits, TEMPERATURES, 5)
+        finite = (reduced.base, reduced.tuned)[policy].entropy.isfinite()
         assert finite.tolist() == [True, False, True]
 
 
@@ -122,10 +137,10 @@ def test_the_number_of_threads_changes_no_bit():
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            results.append(kernels.reduce_rows(*logits, TEMPERATURES, 40))
+            results.append(reduce_vocabulary(*logits, TEMPERATURES, 40).tensors())
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(values, results[1][name]) for name, values in results[0].items())
+    assert all(map(torch.equal, *results))
 
 
 def printed_by(code: str, **variables: str) -> str:
@@ -137,11 +152,11 @@ def printed_by(code: str, **variables: str) -> str:
 
 BITS = """
 import hashlib, torch
-from tests.test_kernels import TEMPERATURES, WIDTHS, blocks
-from tokenshift.distributions import kernels
+from tests.distributions.test_kernels import TEMPERATURES, WIDTHS, blocks
+from tokenshift.distributions.reduction import reduce_vocabulary
 digest = hashlib.sha256()
 for size in WIDTHS:
-    for values in kernels.reduce_rows(*blocks(5, size, torch.float32), TEMPERATURES, 5).values():
+    for values in reduce_vocabulary(*blocks(5, size, torch.float32), TEMPERATURES, 5).tensors():
         digest.update(values.numpy().tobytes())
 print(digest.hexdigest())
 """
@@ -197,8 +212,8 @@ def test_a_nan_makes_a_row_of_them():
 @settings(deadline=None, max_examples=30)
 def test_symmetry_and_permutation(order, seed):
     base, tuned = 4 * torch.randn(2, 3, 40, generator=torch.Generator().manual_seed(seed))
-    columns = kernels.reduce_rows(base, tuned, (1.0,), 5)
-    swapped = kernels.reduce_rows(tuned[:, order], base[:, order], (1.0,), 5)
+    columns = at_temperature_1(reduce_vocabulary(base, tuned, (1.0,), 5))
+    swapped = at_temperature_1(reduce_vocabulary(tuned[:, order], base[:, order], (1.0,), 5))
     torch.testing.assert_close(columns["js"], swapped["js"], rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(columns["kl_base_tuned"], swapped["kl_tuned_base"], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(columns["entropy_base"], swapped["entropy_tuned"], rtol=1e-5, atol=1e-6)

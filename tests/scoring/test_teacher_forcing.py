@@ -11,23 +11,28 @@ from polars.testing import assert_frame_equal
 
 from naive_scoring import naive_row
 from tiny_models import VOCABULARY, mixed, tiny_model, tiny_policy
-from tokenshift.distributions.comparison import Settings, Truncation, compare
+from tokenshift.config.measurements import Compared, Truncation
+from tokenshift.distributions.comparison import compare
 from tokenshift.errors import StudyError
 from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.policies.policy import Policy
 from tokenshift.schemas import SCORES
 from tokenshift.scoring.teacher_forcing import Work, score
 
-SETTINGS = Settings(
-    truncation=Truncation(0.8, 0.7),
-    ablation=(Truncation(1.0, 0.9), Truncation(0.5, 1.0), Truncation(0.8, 0.95)),
+TRUNCATION = Truncation(temperature=0.8, top_p=0.7)
+COMPARED = Compared(
+    ablation=[
+        Truncation(temperature=1.0, top_p=0.9),
+        Truncation(temperature=0.5, top_p=1.0),
+        Truncation(temperature=0.8, top_p=0.95),
+    ],
     top_k=6,
     list_minimum=0.02,
 )
 
 
 def scores(base: Policy, tuned: Policy, given: pl.DataFrame, batch_tokens: int, chunk_positions: int) -> pl.DataFrame:
-    parts = score(base, tuned, given, SETTINGS, Work(batch_tokens, chunk_positions))
+    parts = score(base, tuned, given, TRUNCATION, COMPARED, Work(batch_tokens, chunk_positions))
     return pl.from_arrow(pa.concat_tables(parts))
 
 
@@ -62,7 +67,7 @@ def expected_rows(pair, given: pl.DataFrame) -> list[dict]:
         for position, token in enumerate(response):
             logits = [block[len(prompt) - 1 + position] for block in blocks]
             key = {"problem_id": problem, "sample": sample, "position": position}
-            rows.append(key | naive_row(logits, token, SETTINGS))
+            rows.append(key | naive_row(logits, token, TRUNCATION, COMPARED))
     return rows
 
 
@@ -106,7 +111,7 @@ def test_js_in_half_precision_follows_from_the_models_own_logits(architecture):
         blocks = [policy.model(torch.tensor([prompt + response])).logits[0].double().numpy() for policy in pair]
     start = len(prompt) - 1
     expected = [
-        naive_row([block[start + position, :VOCABULARY] for block in blocks], token, SETTINGS)["js"]
+        naive_row([block[start + position, :VOCABULARY] for block in blocks], token, TRUNCATION, COMPARED)["js"]
         for position, token in enumerate(response)
     ]
     np.testing.assert_allclose(table["js"], expected, atol=1e-3)
@@ -126,22 +131,24 @@ def test_does_not_depend_on_batches_or_chunks(pair, batch_tokens, chunk_position
 def test_groups_of_problems_give_the_same_rows(pair):
     given = rollouts([5, 1, 9, 7, 3, 8])
     reference = scores(*pair, given, batch_tokens=30, chunk_positions=4)
-    parts = list(score(*pair, given, SETTINGS, Work(8, 4)))
+    parts = list(score(*pair, given, TRUNCATION, COMPARED, Work(8, 4)))
     assert [len(part) for part in parts] == [22, 11]
     assert_same_scores(pl.from_arrow(pa.concat_tables(parts)), reference)
 
 
 def test_shards_are_whole_groups_and_more_than_there_are_stay_empty(pair):
     given = rollouts([5, 1, 9, 7, 3, 8])
-    whole = pa.concat_tables(score(*pair, given, SETTINGS, Work(8, 4)))
-    parts = [pa.concat_tables(score(*pair, given, SETTINGS, Work(8, 4), (number, 3))) for number in range(3)]
+    whole = pa.concat_tables(score(*pair, given, TRUNCATION, COMPARED, Work(8, 4)))
+    parts = [
+        pa.concat_tables(score(*pair, given, TRUNCATION, COMPARED, Work(8, 4), (number, 3))) for number in range(3)
+    ]
     assert [len(part) for part in parts] == [22, 11, 0]
     assert pa.concat_tables(parts).equals(whole)
 
 
 def test_empty_responses_are_no_rows(pair):
     assert len(scores(*pair, rollouts([0, 4, 0]), batch_tokens=1000, chunk_positions=64)) == 4
-    nothing = pa.concat_tables(score(*pair, rollouts([0]), SETTINGS, Work(1000, 64)))
+    nothing = pa.concat_tables(score(*pair, rollouts([0]), TRUNCATION, COMPARED, Work(1000, 64)))
     assert (len(nothing), nothing.schema) == (0, SCORES)
 
 
@@ -187,10 +194,10 @@ def test_every_column_of_a_real_pair_from_its_dense_logits(real_pair, dtype):
     tokens = torch.tensor(given["prompt_token_ids"].to_list()[0] + given["response_token_ids"].to_list()[0])
     with torch.inference_mode():
         logits = [policy.model(tokens[None]).logits[0, 3:-1].to(dtype) for policy in pair]
-        columns = compare(*logits, tokens[4:], SETTINGS)
+        columns = compare(*logits, tokens[4:], TRUNCATION, COMPARED)
     exact = [block.double().numpy() for block in logits]
     for position, token in enumerate(tokens[4:].tolist()):
-        expected = naive_row([block[position] for block in exact], token, SETTINGS)
+        expected = naive_row([block[position] for block in exact], token, TRUNCATION, COMPARED)
         for name, values in columns.items():
             found = values[position].numpy()
             listed = len(np.atleast_1d(expected[name]))

@@ -1,14 +1,13 @@
 """Compare both models of a pair at every position of given responses."""
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
 
 from tokenshift.artifacts import write_parquet_parts
 from tokenshift.command import run
-from tokenshift.distributions.comparison import Settings
+from tokenshift.config.specs import ScoreSpec
 from tokenshift.policies.policy import load_pair
 from tokenshift.schemas import SCORES
 from tokenshift.scoring.teacher_forcing import Work, score
@@ -18,13 +17,7 @@ from tokenshift.shards import add_shard_argument
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--spec",
-        type=json.loads,
-        required=True,
-        help="JSON with pair, set, trajectory, truncation, ablation, top_k, list_minimum, batch_tokens, "
-        "chunk_memory_mb, compute",
-    )
+    parser.add_argument("--spec", type=ScoreSpec.parse, required=True, help="JSON of a ScoreSpec")
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model")
     parser.add_argument("--responses", type=Path, required=True, help="Parquet file of rollouts or cross-samples")
@@ -34,11 +27,11 @@ def main() -> None:
     args = parser.parse_args()
     spec = args.spec
     torch.set_num_threads(args.threads)
-    responses = read_trajectory(args.responses, spec["trajectory"])
-    base, tuned = load_pair(args.base, args.tuned, spec["compute"])
-    settings, work = Settings.of(spec), Work.of(spec, base)
-    tables = score(base, tuned, responses, settings, work, tuple(args.shard), name="scores")
-    write_parquet_parts(args.output, tables, SCORES, spec, ("torch", "transformers"))
+    responses = read_trajectory(args.responses, spec.trajectory)
+    base, tuned = load_pair(args.base, args.tuned, spec.compute)
+    work = Work.of(spec.batch_tokens, spec.chunk_memory_mb, base)
+    tables = score(base, tuned, responses, spec.truncation, spec.compared, work, tuple(args.shard), name="scores")
+    write_parquet_parts(args.output, tables, SCORES, spec.plain(), ("torch", "transformers"))
 
 
 if __name__ == "__main__":

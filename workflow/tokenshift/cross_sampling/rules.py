@@ -128,10 +128,9 @@ def js(at: Evidence) -> Tensor:
 @criterion(0.0, math.log(2))
 def js_nucleus(at: Evidence) -> Tensor:
     """Jensen-Shannon divergence of the truncated, renormalised sampling distributions; switches above."""
-    pair = {"base": at.primary.candidates, "tuned": at.intervention.candidates}
     top_p = at.primary.sampling.top_p
     untruncated = js_of(at.primary.sampled, at.intervention.sampled)
-    return compare_nuclei(pair, top_p, untruncated)["js_nucleus"]
+    return compare_nuclei(at.primary.candidates, at.intervention.candidates, top_p, untruncated)["js_nucleus"]
 
 
 @criterion(0.0)

@@ -1,11 +1,13 @@
-"""The most probable tokens of a block of logits or probabilities, without sorting the vocabulary."""
+"""The most probable tokens at each position, found without sorting the vocabulary, and the nucleus among them."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tokenshift.distributions import kernels
 
-CANDIDATES = 48  # looked at first; where more are needed, again with more
+CANDIDATES = 48  # looked at first; a position whose nucleus is larger is looked at again, with more
 BLOCK = 64  # tokens per block of the search
 
 
@@ -17,14 +19,14 @@ def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     if kernels.serves(values):
         return kernels.most_probable(values, k)
-    found, ids = _largest(values, k)
+    largest, ids = _largest(values, k)
     by_id = ids.argsort(dim=-1)
-    by_value = found.gather(-1, by_id).argsort(dim=-1, descending=True, stable=True)
-    return found, ids.gather(-1, by_id).gather(-1, by_value)
+    by_value = largest.gather(-1, by_id).argsort(dim=-1, descending=True, stable=True)
+    return largest, ids.gather(-1, by_id).gather(-1, by_value)
 
 
 def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """As `most_probable`, ties in any order.
+    """The `k` largest of `values` and their ids, ties in any order.
 
     Only the k blocks with the largest maxima can hold them, so only those are searched.
     """
@@ -36,6 +38,31 @@ def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     best = blocks.amax(-1).topk(k, dim=-1, sorted=False).indices  # (N, k)
     searched = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).flatten(1)
     searched = torch.cat([searched, values[:, whole * BLOCK :]], dim=-1)
-    found, place = searched.topk(k, dim=-1)
+    largest, place = searched.topk(k, dim=-1)
     in_blocks = best.gather(-1, (place // BLOCK).clamp(max=k - 1)) * BLOCK + place % BLOCK
-    return found, torch.where(place < k * BLOCK, in_blocks, place - k * BLOCK + whole * BLOCK)
+    return largest, torch.where(place < k * BLOCK, in_blocks, place - k * BLOCK + whole * BLOCK)
+
+
+@dataclass(frozen=True)
+class Nucleus:
+    """The nuclei of N distributions, as far as their K most probable tokens show them.
+
+    The nucleus is the smallest set of most probable tokens whose probability reaches top_p (arXiv 1904.09751): the
+    token that crosses top_p is inside, and of equally probable tokens the lower id comes first.
+
+    inside: (N, K) whether a candidate is in the nucleus. before: (N, K) probability of all candidates that precede it,
+    in float64. complete: (N,) whether no token that was not looked at can be in the nucleus.
+    """
+
+    inside: Tensor
+    before: Tensor
+    complete: Tensor
+
+    @classmethod
+    def among(cls, candidates: Tensor, top_p: float, vocabulary_size: int) -> "Nucleus":
+        """From the probabilities (N, K) of the most probable tokens, in descending order, of `vocabulary_size`."""
+        before = candidates.cumsum(-1, dtype=torch.float64) - candidates
+        inside = before < top_p
+        # A token as probable as the last candidate may have a rival of a lower id among those not looked at.
+        complete = ~inside[:, -1] & ((candidates > candidates[:, -1:]) | ~inside).all(-1)
+        return cls(inside, before, complete | (candidates.shape[-1] == vocabulary_size))

@@ -1,7 +1,7 @@
-"""All columns of the scores file at a block of positions, in one pass over two blocks of logits.
+"""Every column of the scores file at a block of positions, from the logits of both policies.
 
-The full-vocabulary columns come from tokenshift.distributions.reduction; those of the nuclei and candidate lists need
-only the most probable tokens, which are found without sorting the vocabulary.
+What needs the whole vocabulary comes from tokenshift.distributions.reduction, in one pass; what is told of nuclei and
+candidate lists needs only the most probable tokens.
 """
 
 from dataclasses import dataclass
@@ -9,42 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tokenshift.distributions.candidates import CANDIDATES, most_probable
-from tokenshift.distributions.divergence import js_of
+from tokenshift.config.measurements import Compared, Truncation
+from tokenshift.distributions.candidates import CANDIDATES, Nucleus, most_probable
+from tokenshift.distributions.divergence import at_least_float32, js_of
 from tokenshift.distributions.reduction import reduce_vocabulary
-
-
-@dataclass(frozen=True)
-class Truncation:
-    """Sampling distributions: softmax at `temperature`, cut to the nucleus of mass `top_p`, renormalised."""
-
-    temperature: float
-    top_p: float
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is compared beside the full distributions.
-
-    truncation: of the nuclei. ablation: further truncations, of which JS alone is kept. top_k: length of the candidate
-    lists. list_minimum: probability below which a candidate is left out of its list.
-    """
-
-    truncation: Truncation
-    ablation: tuple[Truncation, ...]
-    top_k: int
-    list_minimum: float
-
-    @classmethod
-    def of(cls, scoring: dict) -> "Settings":
-        """From plain data: truncation and ablation as mappings of temperature and top_p."""
-        ablation = tuple(Truncation(**further) for further in scoring["ablation"])
-        return cls(Truncation(**scoring["truncation"]), ablation, scoring["top_k"], scoring["list_minimum"])
-
-    @property
-    def temperatures(self) -> tuple[float, ...]:
-        """Every temperature that is looked at, once; 1 first."""
-        return tuple(dict.fromkeys((1.0, self.truncation.temperature, *(t.temperature for t in self.ablation))))
 
 
 @dataclass(frozen=True)
@@ -65,7 +33,7 @@ class NextToken:
     def of(cls, logits: Tensor, temperature: float) -> "NextToken":
         """Of `logits` (N, V), with CANDIDATES candidates."""
         _, ids = most_probable(logits, CANDIDATES)
-        precise = logits if logits.dtype == torch.float64 else logits.float()
+        precise = at_least_float32(logits)
         largest = precise.amax(-1, keepdim=True)
         log_total = ((precise - largest) / temperature).logsumexp(-1, keepdim=True)
         return cls(logits, largest, log_total, ids, temperature)
@@ -85,63 +53,71 @@ class NextToken:
         return ranks
 
     def rows(self, index: Tensor, candidates: int) -> "NextToken":
-        """That of some positions, with another number of candidates."""
+        """The same at some of the positions, with another number of candidates."""
         logits = self.logits[index]
         _, ids = most_probable(logits, candidates)
         return NextToken(logits, self.largest[index], self.log_total[index], ids, self.temperature)
 
 
-Pair = dict[str, NextToken]  # of "base" and "tuned"
-
-
-def compare(logits_base: Tensor, logits_tuned: Tensor, tokens: Tensor, settings: Settings) -> dict[str, Tensor]:
+def compare(
+    logits_base: Tensor, logits_tuned: Tensor, tokens: Tensor, truncation: Truncation, compared: Compared
+) -> dict[str, Tensor]:
     """All statistics of the scores file at N positions (schemas.SCORES, without the keys).
 
     Args:
         logits_base: (N, V) of the base policy. logits_tuned: (N, V) of the tuned one.
         tokens: (N,) response tokens at these positions.
-        settings: of nuclei, ablation and lists.
+        truncation: of the sampling distribution whose nuclei are described.
+        compared: length of the candidate lists, and further truncations of which JS alone is kept.
 
     Returns:
-        One tensor (N,) or, for the columns of lists, (N, K) per column. Ids of candidates below settings.list_minimum
-        are -1.
+        One tensor (N,) or, for the columns of lists, (N, K) per column. Ids of candidates whose probability is below
+        compared.list_minimum are -1.
     """
-    logits = {"base": logits_base, "tuned": logits_tuned}
-    temperatures = settings.temperatures
-    reduced = reduce_vocabulary(logits_base, logits_tuned, temperatures, max(CANDIDATES, settings.top_k))
-    of_pair = {name: [reduced.pop(f"{kind}_{name}") for kind in ("largest", "log_totals", "ids")] for name in logits}
-    js_at = dict(zip(temperatures, reduced.pop("js_at").unbind(-1), strict=True))
-    at: dict[float, Pair] = {
-        temperature: {
-            name: NextToken(logits[name], largest, log_totals[:, index : index + 1], ids, temperature)
-            for name, (largest, log_totals, ids) in of_pair.items()
-        }
-        for index, temperature in enumerate(temperatures)
-    }
-    columns = reduced | _lists(at[1.0], tokens, settings)
-    main, *further = (
-        compare_nuclei(at[cut.temperature], cut.top_p, js_at[cut.temperature])
-        for cut in (settings.truncation, *settings.ablation)
+    truncations = (truncation, *compared.ablation)
+    temperatures = tuple(dict.fromkeys((1.0, *(each.temperature for each in truncations))))
+    reduced = reduce_vocabulary(logits_base, logits_tuned, temperatures, max(CANDIDATES, compared.top_k))
+    js, base, tuned = {}, {}, {}  # by temperature
+    for index, temperature in enumerate(temperatures):
+        js[temperature] = reduced.js[:, index]
+        base[temperature], tuned[temperature] = (
+            NextToken(logits, policy.largest, policy.log_totals[:, index : index + 1], policy.ids, temperature)
+            for logits, policy in ((logits_base, reduced.base), (logits_tuned, reduced.tuned))
+        )
+    nuclei, *ablated = (
+        compare_nuclei(base[each.temperature], tuned[each.temperature], each.top_p, js[each.temperature])
+        for each in truncations
     )
-    ablated = [cut["js_nucleus"] for cut in further]
-    columns["js_ablation"] = torch.stack([columns["js"], *ablated], dim=-1)[:, 1:]
-    return columns | main
+    return {
+        "js": js[1.0],
+        "js_ablation": torch.stack([js[1.0], *(columns["js_nucleus"] for columns in ablated)], dim=-1)[:, 1:],
+        "kl_base_tuned": reduced.kl_base_tuned,
+        "kl_tuned_base": reduced.kl_tuned_base,
+        "entropy_base": reduced.base.entropy,
+        "entropy_tuned": reduced.tuned.entropy,
+        **_compare_candidates(base[1.0], tuned[1.0], tokens[:, None], compared),
+        **nuclei,
+    }
 
 
-def _lists(pair: Pair, tokens: Tensor, settings: Settings) -> dict[str, Tensor]:
-    """Columns of the response's tokens, of the policies' first candidates in each other, and of both lists."""
-    columns = {}
-    for name, other in (("base", "tuned"), ("tuned", "base")):
-        own, others_top1 = pair[name], pair[other].ids[:, :1]
-        columns[f"logp_{name}"] = own.logp(tokens[:, None]).squeeze(-1)
-        columns[f"rank_in_{name}_of_{other}_top1"] = own.rank(others_top1)
-        columns[f"logp_{name}_of_{other}_top1"] = own.logp(others_top1).squeeze(-1)
-        ids = own.ids[:, : settings.top_k]
-        logps = own.logp(ids)
-        columns[f"top_logps_{name}"] = logps
-        columns[f"top_ids_{name}"] = ids.where(logps.exp() >= settings.list_minimum, -1)
-    columns["top_shared"] = shared_candidates(*(own.ids[:, : settings.top_k] for own in pair.values()))
-    return columns
+def _compare_candidates(base: NextToken, tuned: NextToken, tokens: Tensor, compared: Compared) -> dict[str, Tensor]:
+    """Columns of the response's `tokens` (N, 1), of each policy's first candidate under the other, and of the lists."""
+    top1_base, top1_tuned = base.ids[:, :1], tuned.ids[:, :1]
+    ids_base, ids_tuned = base.ids[:, : compared.top_k], tuned.ids[:, : compared.top_k]
+    logps_base, logps_tuned = base.logp(ids_base), tuned.logp(ids_tuned)
+    return {
+        "logp_base": base.logp(tokens).squeeze(-1),
+        "logp_tuned": tuned.logp(tokens).squeeze(-1),
+        "rank_in_base_of_tuned_top1": base.rank(top1_tuned),
+        "rank_in_tuned_of_base_top1": tuned.rank(top1_base),
+        "logp_base_of_tuned_top1": base.logp(top1_tuned).squeeze(-1),
+        "logp_tuned_of_base_top1": tuned.logp(top1_base).squeeze(-1),
+        "top_shared": shared_candidates(ids_base, ids_tuned),
+        "top_ids_base": ids_base.where(logps_base.exp() >= compared.list_minimum, -1),
+        "top_logps_base": logps_base,
+        "top_ids_tuned": ids_tuned.where(logps_tuned.exp() >= compared.list_minimum, -1),
+        "top_logps_tuned": logps_tuned,
+    }
 
 
 def shared_candidates(first: Tensor, second: Tensor) -> Tensor:
@@ -150,81 +126,74 @@ def shared_candidates(first: Tensor, second: Tensor) -> Tensor:
     return equal.cumsum(-1).cumsum(-2).diagonal(dim1=-2, dim2=-1)
 
 
-def compare_nuclei(pair: Pair, top_p: float, untruncated_js: Tensor) -> dict[str, Tensor]:
-    """Columns of the distributions of `pair`, truncated to nuclei of mass `top_p`; their JS without it is given, (N,).
+def compare_nuclei(base: NextToken, tuned: NextToken, top_p: float, untruncated_js: Tensor) -> dict[str, Tensor]:
+    """Columns of both policies' nuclei of mass `top_p`, and JS of the distributions truncated to them.
 
-    Looks at the candidates; where a nucleus may reach beyond them, again, at four times as many.
+    Looks at the candidates; where a nucleus may reach beyond them, again, at four times as many. `untruncated_js` (N,)
+    is the JS at the same temperature of the whole distributions.
     """
-    vocabulary_size = pair["base"].logits.shape[-1]
+    vocabulary_size = base.logits.shape[-1]
     if top_p >= 1:
-        return _untruncated_columns(untruncated_js, vocabulary_size)
-    p = {name: {whose: own.logp(of.ids).exp() for whose, of in pair.items()} for name, own in pair.items()}
-    ids = {name: own.ids for name, own in pair.items()}
-    inside, complete = {}, True
-    for name in pair:
-        inside[name], within = _nucleus(p[name][name], top_p, vocabulary_size)
-        complete = complete & within
-    columns = _nucleus_columns(p, ids, inside)
-    again = (~complete).nonzero().squeeze(-1)
-    if len(again):
-        rest = {name: own.rows(again, 4 * own.ids.shape[-1]) for name, own in pair.items()}
-        for name, values in compare_nuclei(rest, top_p, untruncated_js[again]).items():
-            columns[name][again] = values
-    return columns
-
-
-def _untruncated_columns(js: Tensor, vocabulary_size: int) -> dict[str, Tensor]:
-    """Columns of nuclei that hold the whole vocabulary."""
-    everything, nothing = torch.full_like(js, vocabulary_size).long(), torch.zeros_like(js)
-    columns = {"js_nucleus": js}
-    for name in ("base", "tuned"):
-        columns[f"nucleus_size_{name}"] = everything
-        columns |= {f"mass_{name}_{kind}": nothing for kind in ("base_only", "tuned_only")}
-        columns[f"mass_{name}_shared"] = torch.ones_like(nothing)
-    return columns
-
-
-def _nucleus(found: Tensor, top_p: float, vocabulary_size: int) -> tuple[Tensor, Tensor]:
-    """Which of the candidates of probabilities `found` (N, K), descending, are in the nucleus, and whether all are."""
-    before = found.cumsum(-1, dtype=torch.float64) - found
-    inside = before < top_p
-    # A token as probable as the last candidate may have a rival of a lower id among those not looked at.
-    complete = ~inside[:, -1] & ((found > found[:, -1:]) | ~inside).all(-1)
-    return inside, complete | (found.shape[-1] == vocabulary_size)
-
-
-def _nucleus_columns(
-    p: dict[str, dict[str, Tensor]], ids: dict[str, Tensor], inside: dict[str, Tensor]
-) -> dict[str, Tensor]:
-    """Columns from p[policy][whose] (N, K), each policy's probability of each one's candidates, and their nuclei."""
-    shared = {
-        "base": inside["base"] & _reached(p["tuned"], ids, inside, "tuned", "base"),
-        "tuned": inside["tuned"] & _reached(p["base"], ids, inside, "base", "tuned"),
+        return _whole_vocabulary(untruncated_js, vocabulary_size)
+    p_base, p_tuned = base.logp(base.ids).exp(), tuned.logp(tuned.ids).exp()
+    nucleus_base, nucleus_tuned = (Nucleus.among(p, top_p, vocabulary_size) for p in (p_base, p_tuned))
+    inside_base, inside_tuned = nucleus_base.inside, nucleus_tuned.inside
+    # Of the base's candidates, then of the tuned policy's: probability under the other policy, and whether it is in
+    # the nucleus of both.
+    tuned_of_base, base_of_tuned = tuned.logp(base.ids).exp(), base.logp(tuned.ids).exp()
+    shared_of_base = inside_base & _reached(tuned_of_base, base.ids, p_tuned, tuned.ids, inside_tuned)
+    shared_of_tuned = inside_tuned & _reached(base_of_tuned, tuned.ids, p_base, base.ids, inside_base)
+    base_only, tuned_only = inside_base & ~shared_of_base, inside_tuned & ~shared_of_tuned
+    # Each policy's probabilities over the union of the nuclei: the base's candidates, then those only of the tuned
+    # policy; zero where its own nucleus does not reach.
+    nothing = torch.zeros_like(p_base)
+    union_base = torch.cat([p_base * shared_of_base + p_base * base_only, nothing], dim=-1)
+    union_tuned = torch.cat([tuned_of_base * shared_of_base, p_tuned * tuned_only], dim=-1)
+    columns = {
+        "js_nucleus": js_of(_normalised(union_base), _normalised(union_tuned)),
+        "nucleus_size_base": inside_base.sum(-1),
+        "nucleus_size_tuned": inside_tuned.sum(-1),
+        "mass_base_shared": (p_base * shared_of_base).sum(-1),
+        "mass_base_base_only": (p_base * base_only).sum(-1),
+        "mass_base_tuned_only": (base_of_tuned * tuned_only).sum(-1),
+        "mass_tuned_shared": (tuned_of_base * shared_of_base).sum(-1),
+        "mass_tuned_base_only": (tuned_of_base * base_only).sum(-1),
+        "mass_tuned_tuned_only": (p_tuned * tuned_only).sum(-1),
     }
-    columns = {f"nucleus_size_{name}": mask.sum(-1) for name, mask in inside.items()}
-    truncated = []
-    for name in ("base", "tuned"):
-        of_base, of_tuned = p[name]["base"], p[name]["tuned"]
-        both = of_base * shared["base"]
-        base_only, tuned_only = (
-            of_base * (inside["base"] & ~shared["base"]),
-            of_tuned * (inside["tuned"] & ~shared["tuned"]),
-        )
-        columns |= {
-            f"mass_{name}_shared": both.sum(-1),
-            f"mass_{name}_base_only": base_only.sum(-1),
-            f"mass_{name}_tuned_only": tuned_only.sum(-1),
-        }
-        # Over the union of the nuclei: the base's candidates, then the tuned policy's own.
-        none = torch.zeros_like(both)
-        union = torch.cat([both + base_only, none] if name == "base" else [both, tuned_only], dim=-1)
-        truncated.append(union / union.sum(-1, keepdim=True))
-    columns["js_nucleus"] = js_of(*truncated)
+    incomplete = (~(nucleus_base.complete & nucleus_tuned.complete)).nonzero().squeeze(-1)
+    if len(incomplete):
+        wider_base, wider_tuned = (policy.rows(incomplete, 4 * policy.ids.shape[-1]) for policy in (base, tuned))
+        for name, values in compare_nuclei(wider_base, wider_tuned, top_p, untruncated_js[incomplete]).items():
+            columns[name][incomplete] = values
     return columns
 
 
-def _reached(p: dict[str, Tensor], ids: dict[str, Tensor], inside: dict[str, Tensor], owner: str, other: str) -> Tensor:
-    """Which of `other`'s candidates (N, K) lie in the nucleus of `owner`, whose probabilities of both are `p`."""
-    last = (inside[owner].sum(-1, keepdim=True) - 1).clamp(min=0)  # no token is in the nucleus of broken logits
-    lowest, last_id = p[owner].gather(-1, last), ids[owner].gather(-1, last)
-    return (p[other] > lowest) | ((p[other] == lowest) & (ids[other] <= last_id))
+def _whole_vocabulary(js: Tensor, vocabulary_size: int) -> dict[str, Tensor]:
+    """Columns of nuclei that hold the whole vocabulary."""
+    size, all_mass, no_mass = torch.full_like(js, vocabulary_size).long(), torch.ones_like(js), torch.zeros_like(js)
+    return {
+        "js_nucleus": js,
+        "nucleus_size_base": size,
+        "nucleus_size_tuned": size,
+        "mass_base_shared": all_mass,
+        "mass_base_base_only": no_mass,
+        "mass_base_tuned_only": no_mass,
+        "mass_tuned_shared": all_mass,
+        "mass_tuned_base_only": no_mass,
+        "mass_tuned_tuned_only": no_mass,
+    }
+
+
+def _reached(p: Tensor, ids: Tensor, candidates: Tensor, candidate_ids: Tensor, inside: Tensor) -> Tensor:
+    """Whether tokens `ids` (N, K) of probability `p` (N, K) under a policy lie in its nucleus.
+
+    Of the policy are given the probabilities and ids (N, K) of its own candidates, in descending order, and which of
+    them are in the nucleus: a token is in it that does not come after the last of those.
+    """
+    last = (inside.sum(-1, keepdim=True) - 1).clamp(min=0)  # no token is in the nucleus of logits that are not finite
+    lowest, last_id = candidates.gather(-1, last), candidate_ids.gather(-1, last)
+    return (p > lowest) | ((p == lowest) & (ids <= last_id))
+
+
+def _normalised(weights: Tensor) -> Tensor:
+    return weights / weights.sum(-1, keepdim=True)

@@ -10,9 +10,14 @@ import torch
 from torch import Tensor
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """`values`, made float32 where they have fewer bits, such as the bfloat16 logits of a model."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def log_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Log-softmax (..., V) of `logits` at `temperature`, at least in float32."""
-    precise = logits if logits.dtype == torch.float64 else logits.float()
+    precise = at_least_float32(logits)
     return torch.log_softmax(precise if temperature == 1 else precise / temperature, dim=-1)
 
 

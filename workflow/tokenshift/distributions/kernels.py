@@ -1,13 +1,17 @@
 """Passes over the vocabulary on a CPU, compiled by Numba: the candidates of a row, and two rows reduced together.
 
 PyTorch goes over a whole block of logits for every operation; here all that is wanted of a position is computed while
-its rows are in the cache. Positions are shared by as many threads as PyTorch uses, which changes none of their numbers.
-Elementwise arithmetic is in float32. A sum over the vocabulary has RUN lanes in float32, each of every RUN-th token,
-which are summed in float64: loops become vector instructions though the order of every sum is written down. With fast
-math, the last digits would be those of a CPU, and of kernels just compiled rather than read from the cache.
+its rows are in the cache. Positions are shared among as many threads as PyTorch uses, which changes none of their
+numbers.
+
+The order of every sum is written down, so that the numbers are the same on every CPU. A sum over the vocabulary has RUN
+lanes: lane v adds up tokens v, v + RUN, v + 2 RUN and so on in float32, and the lanes are added in float64. The compiler
+can therefore turn loops over lanes into vector instructions without fast math, which would let it choose another order
+on another CPU, and even for kernels just compiled rather than read from the cache.
 """
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -46,57 +50,58 @@ def serves(values: Tensor) -> bool:
 
 
 def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """`candidates.most_probable`; in a row that holds a NaN, every value is one."""
+    """`candidates.most_probable` of values that `serves` takes; of a row that holds a NaN, every value is NaN."""
     bits = _bits(values)
-    found, ids = _candidates(len(bits), min(k, bits.shape[1]))
+    largest, ids = _candidates(len(bits), min(k, bits.shape[1]))
     _use_threads_of_torch()
-    _search(bits, found, ids)
-    return torch.from_numpy(found).to(values.dtype), torch.from_numpy(ids)
+    _search(bits, largest, ids)
+    return torch.from_numpy(largest).to(values.dtype), torch.from_numpy(ids)
 
 
-def reduce_rows(
-    logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int
-) -> dict[str, Tensor]:
-    """`reduction.reduce_vocabulary` of rows whose logits are all finite; of another, an entropy is not finite."""
+class Sums(NamedTuple):
+    """Sums over the vocabulary at N positions, and candidates there, of the base policy and the tuned one in this order.
+
+    A token's weight at temperature T is exp(s / T), where s is its logit less the largest of its row.
+
+    values, ids: (N, 2, candidates) largest logits in descending order, and their tokens, ties by id.
+    weights: (N, temperatures, 2) sums of the weights. weighted_logits: the same of the weights times s.
+    weighted_differences: the same of the weights times the difference of s, base less tuned.
+    js: (N, temperatures) four times the Jensen-Shannon divergence, in nats.
+    """
+
+    values: np.ndarray
+    ids: np.ndarray
+    weights: np.ndarray
+    weighted_logits: np.ndarray
+    weighted_differences: np.ndarray
+    js: np.ndarray
+
+
+def reduce_rows(logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int) -> Sums:
+    """Both policies' logits (N, V) at each position, of which all are finite, summed over the vocabulary."""
     base, tuned = _bits(logits_base), _bits(logits_tuned)
     n, size = base.shape
     values, ids = _candidates(n, 2, min(candidates, size))
     sums = np.zeros((n, len(temperatures), 7))
     _use_threads_of_torch()
     _reduce(base, tuned, np.array(temperatures), values, ids, sums)
-    totals, of_s, of_d = sums[..., 0:2], sums[..., 2:4], sums[..., 4:6]
-    with np.errstate(invalid="ignore"):
-        log_totals = np.log(totals)
-        one = temperatures.index(1.0)
-        entropies = (log_totals - of_s / totals)[:, one]
-        kl = (np.diff(log_totals) + of_d / totals)[:, one] * [1, -1]
-    js_at = np.clip(sums[..., 6] / 4, 0, math.log(2))
-    columns = {"js": js_at[:, one], "js_at": js_at}
-    columns["kl_base_tuned"], columns["kl_tuned_base"] = np.maximum(kl, 0).T
-    for index, policy in enumerate(("base", "tuned")):
-        columns[f"entropy_{policy}"] = np.maximum(entropies[:, index], 0)
-        columns[f"largest_{policy}"] = values[:, index, :1]
-        columns[f"log_totals_{policy}"] = log_totals[..., index]
-        columns[f"ids_{policy}"] = ids[:, index]
-    return {
-        name: torch.from_numpy(found if found.dtype == ids.dtype else found.astype(f4))
-        for name, found in columns.items()
-    }
+    return Sums(values, ids, sums[..., 0:2], sums[..., 2:4], sums[..., 4:6], sums[..., 6])
 
 
 def _use_threads_of_torch() -> None:
-    """As many threads as PyTorch uses, which go back to what they were: launching Numba's makes them all cores."""
+    """Give Numba as many threads as PyTorch uses, and PyTorch's back: starting Numba's sets them to all cores."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     torch.set_num_threads(threads)
 
 
 def _candidates(*shape: int) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays for the values and the ids of candidates, to be filled."""
     return np.zeros(shape, f4), np.zeros(shape, np.int64)
 
 
 def _bits(values: Tensor) -> np.ndarray:
-    """The bits of bfloat16 as int16, those of others, made float32, as int32."""
+    """The bits of `values` without a copy, if they can be: bfloat16 as int16; what else, made float32, as int32."""
     if values.dtype == torch.bfloat16:
         return values.contiguous().view(torch.int16).numpy()
     return values.float().contiguous().view(torch.int32).numpy()
@@ -142,7 +147,7 @@ def _h(a, distance):
 
 @njit(inline="always")
 def _lane(v, k):
-    """Where lane v of the k-th of neighbouring runs is. Being unsigned, v is never counted from the end."""
+    """Index of lane v in the k-th of runs that lie one after another. It is unsigned, and so never negative."""
     return v + np.uintp(k * RUN)
 
 
@@ -154,9 +159,9 @@ def _blocks(size, candidates):
 
 @njit(**COMPILED)
 def _maxima(bits, best):
-    """Fill `best` with the largest value of each block; the largest of all.
+    """Fill `best` with the largest value of each block; returns the largest of all.
 
-    A block's tokens are len(best) apart, so that the blocks' maxima are taken side by side.
+    A block's tokens are len(best) apart, so that the maxima of neighbouring blocks are taken by vector instructions.
     """
     best[:] = -np.inf
     for start in range(0, len(bits), len(best)):
@@ -173,7 +178,10 @@ def _raise(best, bits):
 
 @njit(**COMPILED)
 def _find(bits, best, values, ids):
-    """Fill `values` and `ids` with the largest in descending order, ties by id; `best` is as `_maxima` leaves it."""
+    """Fill `values` and `ids` with the largest values and their tokens, descending, ties by id.
+
+    `best` holds the largest value of each block, from `_maxima`.
+    """
     k, blocks = len(values), len(best)
     bound = f4(-np.inf)
     if blocks > k:  # each of the k blocks with the largest maxima holds a token at least as large as the least of these
@@ -205,10 +213,10 @@ def _find(bits, best, values, ids):
 
 @njit(**COMPILED)
 def _has_nan(bits):
-    found = False
+    has_nan = False
     for v in range(len(bits)):
-        found |= _value(bits[v]) != _value(bits[v])
-    return found
+        has_nan |= _value(bits[v]) != _value(bits[v])
+    return has_nan
 
 
 @njit(**COMPILED, parallel=True)
@@ -230,7 +238,7 @@ def _reduce(base, tuned, temperatures, values, ids, sums):
 
 @njit(**COMPILED)
 def _reduce_row(base, tuned, temperatures, values, ids, sums):
-    """At each temperature, the sums of `_weigh` and of `_js`; values and ids (2, K) of the candidates of both."""
+    """Fill `sums` (temperatures, 7) with those of `_weigh` and `_js`, and `values` and `ids` (2, K) of the candidates."""
     size = len(base)
     best = np.empty(_blocks(size, ids.shape[1]), f4)
     weights, lanes = np.empty(2 * (size + RUN), f4), np.empty(sums.shape[1] * RUN, f4)
@@ -238,20 +246,20 @@ def _reduce_row(base, tuned, temperatures, values, ids, sums):
     _find(base, best, values[0], ids[0])
     top_tuned = _maxima(tuned, best)
     _find(tuned, best, values[1], ids[1])
-    for at in range(len(temperatures)):
-        per, own = f4(1 / temperatures[at]), sums[at]
+    for t in range(len(temperatures)):
+        per, totals = f4(1 / temperatures[t]), sums[t]
         lanes[:] = 0
         for start in range(0, size, RUN):
             run, both = slice(start, start + RUN), slice(2 * start, 2 * start + 2 * RUN)
             logits = base[run], top_base, tuned[run], top_tuned
             _weigh(*logits, per, weights[both], lanes)
-        _add(lanes, own, 0, 6)
-        per_base, per_tuned, offset = f4(1 / own[0]), f4(1 / own[1]), f4(math.log(own[0] / own[1]))
+        _add(lanes, totals, 0, 6)
+        per_base, per_tuned, offset = f4(1 / totals[0]), f4(1 / totals[1]), f4(math.log(totals[0] / totals[1]))
         for start in range(0, size, RUN):
             run, both = slice(start, start + RUN), slice(2 * start, 2 * start + 2 * RUN)
             logits = base[run], top_base, tuned[run], top_tuned
             _js(*logits, per, offset, weights[both], per_base, per_tuned, lanes)
-        _add(lanes, own, 6, 7)
+        _add(lanes, totals, 6, 7)
 
 
 @njit(**COMPILED)
@@ -263,13 +271,14 @@ def _add(lanes, sums, first, last):
 
 @njit(**COMPILED)
 def _weigh(base, top_base, tuned, top_tuned, per, weights, lanes):
-    """Weights exp(s / T) of a run's tokens, s being logits less their largest: the base policy's, then the tuned one's.
+    """Compute the weights exp(s / T) of a run's tokens, s being a logit less the largest of its row, and add them up.
 
-    To the lanes are added, each of the base, then of the tuned policy: the weights, the weights times s, and the
-    weights times the difference of s (base less tuned). `per` is 1 / T.
+    `weights` takes those of the base policy, then those of the tuned one. Of each policy in turn are added: to lanes 0
+    and 1 the weights, to 2 and 3 the weights times s, to 4 and 5 the weights times the difference of s, base less
+    tuned. `per` is 1 / T.
     """
-    for at in range(len(base)):
-        v = np.uintp(at)
+    for token in range(len(base)):
+        v = np.uintp(token)
         s_base, s_tuned = _value(base[v]) - top_base, _value(tuned[v]) - top_tuned
         w_base, w_tuned = _exp(s_base * per), _exp(s_tuned * per)
         weights[v], weights[_lane(v, 1)] = w_base, w_tuned
@@ -283,13 +292,14 @@ def _weigh(base, top_base, tuned, top_tuned, per, weights, lanes):
 
 @njit(**COMPILED)
 def _js(base, top_base, tuned, top_tuned, per, offset, weights, per_base, per_tuned, lanes):
-    """Add to lanes 6 a run's share of four times JS: the sum of (p + q) h(a), where a = |p - q| / (p + q).
+    """Add to lanes 6 what a run's tokens contribute to four times JS: (p + q) h(a), where a = |p - q| / (p + q).
 
     With m = (p + q) / 2, p and q are m (1 + a) and m (1 - a), so that p ln(p / m) + q ln(q / m) is m h(a): not below 0,
-    and exact to its last digits where p and q are close. `offset` is the difference of the logarithms of the totals.
+    and exact to its last digits where p and q are close. `per_base` and `per_tuned` are what normalises the weights,
+    `offset` the difference of the logarithms of their totals.
     """
-    for at in range(len(base)):
-        v = np.uintp(at)
+    for token in range(len(base)):
+        v = np.uintp(token)
         p, q = weights[v] * per_base, weights[_lane(v, 1)] * per_tuned
         both = p + q
         a = abs(p - q) / both

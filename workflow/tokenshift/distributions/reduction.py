@@ -1,57 +1,126 @@
-"""What needs every token of the vocabulary: two blocks of logits reduced to a few numbers and candidates a position."""
+"""Two blocks of logits reduced to all that needs every token of the vocabulary: divergences, entropies, candidates.
 
+Both ways lead to the same numbers: the compiled kernels, where they serve the logits, and the definitions.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from tokenshift.distributions import kernels
 from tokenshift.distributions.candidates import most_probable
-from tokenshift.distributions.divergence import entropy_of, js_of, kl_of, log_probabilities
+from tokenshift.distributions.divergence import at_least_float32, entropy_of, js_of, kl_of, log_probabilities
+
+
+@dataclass(frozen=True)
+class ReducedPolicy:
+    """One policy's logits at N positions, reduced over the vocabulary.
+
+    entropy: (N,) at temperature 1, in nats. largest: (N, 1) largest logit. log_totals: (N, temperatures) logarithm of
+    the sum of exp((logits - largest) / temperature). ids: (N, candidates) most probable tokens in descending order,
+    ties by id.
+    """
+
+    entropy: Tensor
+    largest: Tensor
+    log_totals: Tensor
+    ids: Tensor
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """Both policies' logits at N positions, reduced over the vocabulary.
+
+    kl_base_tuned, kl_tuned_base: (N,) at temperature 1, in nats. js: (N, temperatures), in nats.
+    """
+
+    base: ReducedPolicy
+    tuned: ReducedPolicy
+    kl_base_tuned: Tensor
+    kl_tuned_base: Tensor
+    js: Tensor
+
+    def tensors(self) -> list[Tensor]:
+        """All of them, each with N rows, in the order in which they are declared."""
+        return [*_fields(self.base), *_fields(self.tuned), self.kl_base_tuned, self.kl_tuned_base, self.js]
+
+
+def _fields(policy: ReducedPolicy) -> list[Tensor]:
+    return [policy.entropy, policy.largest, policy.log_totals, policy.ids]
 
 
 def reduce_vocabulary(
     logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int
-) -> dict[str, Tensor]:
+) -> Reduced:
     """Reduce the logits of base and tuned policy (N, V) over the vocabulary.
 
     Args:
         logits_base: (N, V). logits_tuned: (N, V).
         temperatures: distinct, 1 among them.
         candidates: how many of the most probable tokens.
-
-    Returns:
-        js, kl_base_tuned, kl_tuned_base, and for each policy entropy_{policy}, all (N,) at temperature 1; js_at
-        (N, temperatures). For each policy largest_{policy} (N, 1), its largest logit; log_totals_{policy}
-        (N, temperatures), the logarithm of the sum of exp((logits - largest) / temperature); ids_{policy}
-        (N, candidates), its most probable tokens in descending order, ties by id.
     """
     if not (kernels.serves(logits_base) and kernels.serves(logits_tuned)):
         return _by_definition(logits_base, logits_tuned, temperatures, candidates)
-    columns = kernels.reduce_rows(logits_base, logits_tuned, temperatures, candidates)
-    infinite = (~(columns["entropy_base"] + columns["entropy_tuned"]).isfinite()).nonzero().squeeze(-1)
+    reduced = _by_kernels(logits_base, logits_tuned, temperatures, candidates)
+    infinite = (~(reduced.base.entropy + reduced.tuned.entropy).isfinite()).nonzero().squeeze(-1)
     if len(infinite):
-        rest = _by_definition(logits_base[infinite], logits_tuned[infinite], temperatures, candidates)
-        for name, values in rest.items():
-            columns[name][infinite] = values
-    return columns
+        defined = _by_definition(logits_base[infinite], logits_tuned[infinite], temperatures, candidates)
+        for values, replacements in zip(reduced.tensors(), defined.tensors(), strict=True):
+            values[infinite] = replacements
+    return reduced
+
+
+def _by_kernels(logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int) -> Reduced:
+    """`reduce_vocabulary` of rows whose logits are all finite; of another, an entropy is not finite."""
+    sums = kernels.reduce_rows(logits_base, logits_tuned, temperatures, candidates)
+    one = temperatures.index(1.0)
+    with np.errstate(invalid="ignore"):
+        log_totals = np.log(sums.weights)  # (N, temperatures, 2)
+        entropies = log_totals[:, one] - sums.weighted_logits[:, one] / sums.weights[:, one]
+        # KL(p || q) is the mean, under p, of the difference of logits, less the difference of the log-totals.
+        kl = np.diff(log_totals[:, one]) + sums.weighted_differences[:, one] / sums.weights[:, one]
+    kl_base_tuned, kl_tuned_base = np.maximum(kl * [1, -1], 0).T
+    base, tuned = (
+        ReducedPolicy(
+            _float32(np.maximum(entropies[:, policy], 0)),
+            _float32(sums.values[:, policy, :1]),
+            _float32(log_totals[..., policy]),
+            torch.from_numpy(sums.ids[:, policy]),
+        )
+        for policy in (0, 1)
+    )
+    js = np.clip(sums.js / 4, 0, math.log(2))
+    return Reduced(base, tuned, _float32(kl_base_tuned), _float32(kl_tuned_base), _float32(js))
+
+
+def _float32(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def _by_definition(
     logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int
-) -> dict[str, Tensor]:
+) -> Reduced:
     """`reduce_vocabulary` on any device, in any precision, of any logits: through log-probabilities of all tokens."""
-    columns, js_at = {}, []
-    for policy, logits in (("base", logits_base), ("tuned", logits_tuned)):
-        precise = torch.promote_types(logits.dtype, torch.float32)
-        _, columns[f"ids_{policy}"] = most_probable(logits, candidates)
-        largest = columns[f"largest_{policy}"] = logits.amax(-1, keepdim=True).to(precise)
-        totals = [((logits - largest) / temperature).logsumexp(-1) for temperature in temperatures]
-        columns[f"log_totals_{policy}"] = torch.stack(totals, dim=-1)
+    js = []
     for temperature in temperatures:
         logp, logq = (log_probabilities(logits, temperature) for logits in (logits_base, logits_tuned))
         p, q = logp.exp(), logq.exp()
-        js_at.append(js_of(p, q))
+        js.append(js_of(p, q))
         if temperature == 1:
-            columns["js"] = js_at[-1]
-            columns |= {"entropy_base": entropy_of(p, logp), "entropy_tuned": entropy_of(q, logq)}
-            columns |= {"kl_base_tuned": kl_of(p, logp, logq), "kl_tuned_base": kl_of(q, logq, logp)}
-    return columns | {"js_at": torch.stack(js_at, dim=-1)}
+            entropy_base, entropy_tuned = entropy_of(p, logp), entropy_of(q, logq)
+            kl_base_tuned, kl_tuned_base = kl_of(p, logp, logq), kl_of(q, logq, logp)
+    base = _one_by_definition(logits_base, entropy_base, temperatures, candidates)
+    tuned = _one_by_definition(logits_tuned, entropy_tuned, temperatures, candidates)
+    return Reduced(base, tuned, kl_base_tuned, kl_tuned_base, torch.stack(js, dim=-1))
+
+
+def _one_by_definition(
+    logits: Tensor, entropy: Tensor, temperatures: tuple[float, ...], candidates: int
+) -> ReducedPolicy:
+    _, ids = most_probable(logits, candidates)
+    largest = at_least_float32(logits.amax(-1, keepdim=True))
+    totals = [((logits - largest) / temperature).logsumexp(-1) for temperature in temperatures]
+    return ReducedPolicy(entropy, largest, torch.stack(totals, dim=-1), ids)

@@ -1,8 +1,6 @@
 """Drawing a token from next-token logits: temperature, nucleus (top-p), inverse CDF at given uniforms.
 
-The nucleus is the smallest set of most probable tokens whose probability reaches top_p (arXiv 1904.09751); the token
-that crosses top_p is inside, and of equally probable tokens the lower id comes first. It is searched among the most
-probable tokens alone, so that nothing sorts the vocabulary.
+The nucleus is searched among the most probable tokens alone (candidates.Nucleus), so that nothing sorts the vocabulary.
 """
 
 from dataclasses import dataclass
@@ -10,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tokenshift.distributions.candidates import CANDIDATES, most_probable
+from tokenshift.distributions.candidates import CANDIDATES, Nucleus, most_probable
+from tokenshift.distributions.divergence import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Sampling:
 
 def probabilities(logits: Tensor, temperature: float) -> Tensor:
     """Softmax of `logits` (..., V) at `temperature`, at least in float32."""
-    precise = logits if logits.dtype == torch.float64 else logits.float()
+    precise = at_least_float32(logits)
     return torch.softmax(precise if temperature == 1 else precise / temperature, dim=-1)
 
 
@@ -36,12 +35,14 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
 def draw_with_margins(
     probs: Tensor, uniforms: Tensor, top_p: float, candidates: int = CANDIDATES
 ) -> tuple[Tensor, Tensor]:
-    """Tokens (B,) drawn from the nuclei of `probs` (B, V), and how far each draw was from another outcome (B,).
+    """Tokens (B,) drawn from the nuclei of `probs` (B, V), and each draw's margin (B,).
 
-    The margin is the uniform's distance to the nearer cumulative boundary of its token, or less where the nucleus might
-    be another: where top_p is nearer to a cumulative probability, which decides its size, or the relative difference of
-    the last token inside and the first outside is smaller, which decides its members. Another nucleus within a distance
-    d moves the boundaries by at most d and the probability of the last token, so it matters only where they are near.
+    The margin says how far the numbers are from another outcome: with the uniform, or top_p, moved by less, the same
+    token is drawn. Without truncation it is the distance of the uniform to the nearer boundary of its token in the
+    cumulative distribution. With a nucleus it may be less, where rounding could give another nucleus: one of another
+    size, if a cumulative probability is near top_p, or with another last member, if the last token inside and the first
+    outside are almost equally probable. Such another nucleus moves the boundaries by at most that distance and the
+    probability of the last token, so it matters only for a uniform near a boundary.
 
     Args:
         probs: at the sampling temperature.
@@ -52,34 +53,33 @@ def draw_with_margins(
     if top_p >= 1:
         return inverse_cdf(probs, uniforms)
     values, ids = most_probable(probs, candidates)  # (B, K), descending, ties by id
-    before = values.cumsum(-1, dtype=torch.float64) - values
-    inside = before < top_p
+    nucleus = Nucleus.among(values, top_p, probs.shape[-1])
+    weights = values * nucleus.inside
     order = ids.argsort(dim=-1)
-    place, margins = inverse_cdf((values * inside).gather(-1, order), uniforms)
+    place, margins = inverse_cdf(weights.gather(-1, order), uniforms)
     tokens = ids.gather(-1, order.gather(-1, place[:, None])).squeeze(-1)
-    size = inside.sum(-1, keepdim=True)
-    last = values.gather(-1, (size - 1).clamp(min=0))
-    beyond = values.gather(-1, size.clamp(max=values.shape[-1] - 1))
-    if values.shape[-1] < probs.shape[-1]:
-        # A token as probable as the last candidate may have a rival of a lower id among those not looked at.
-        again = (last <= values[:, -1:]).squeeze(-1).nonzero().squeeze(-1)
-    else:
-        again = beyond.new_empty(0, dtype=torch.long)
-        beyond = beyond.masked_fill(inside[:, -1:], 0.0)
-    of_nucleus = torch.minimum((before - top_p).abs().amin(-1), (1 - beyond / last).squeeze(-1))
-    despite = (margins * (values * inside).sum(-1) - last.squeeze(-1)) / 2
-    margins = torch.maximum(torch.minimum(margins, of_nucleus), despite)
-    if len(again):
-        tokens[again], margins[again] = draw_with_margins(probs[again], uniforms[again], top_p, 16 * candidates)
+    size = nucleus.inside.sum(-1, keepdim=True)
+    last_inside = values.gather(-1, (size - 1).clamp(min=0))
+    first_outside = values.gather(-1, size.clamp(max=values.shape[-1] - 1)).masked_fill(nucleus.inside[:, -1:], 0.0)
+    to_another_size = (nucleus.before - top_p).abs().amin(-1)
+    to_other_members = (1 - first_outside / last_inside).squeeze(-1)
+    despite_another_nucleus = (margins * weights.sum(-1) - last_inside.squeeze(-1)) / 2
+    margins = torch.minimum(margins, torch.minimum(to_another_size, to_other_members))
+    margins = torch.maximum(margins, despite_another_nucleus)
+    incomplete = (~nucleus.complete).nonzero().squeeze(-1)
+    if len(incomplete):
+        tokens[incomplete], margins[incomplete] = draw_with_margins(
+            probs[incomplete], uniforms[incomplete], top_p, 16 * candidates
+        )
     return tokens, margins
 
 
 def inverse_cdf(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the cumulative sum of `weights` (B, K) exceeds `uniforms` (B,) of the total, and how far its steps are.
+    """Places at which the cumulative sum of `weights` (B, K) exceeds `uniforms` (B,) of its total, and their margins.
 
-    The second is the distance from the uniform to the nearer boundary of the step that it falls on, (B,). With tokens
-    in the order of their ids, one uniform couples the draws of two similar policies: they mostly agree. A zero weight
-    is never drawn. Weights need not sum to one. Where they are not finite, neither is the distance.
+    A margin (B,) is the distance from the uniform to the nearer boundary of its place, as a share of the total. With
+    tokens in the order of their ids, one uniform couples the draws from two similar policies: they mostly agree. A
+    weight of zero is never drawn. Weights need not sum to one. Where they are not finite, neither is the margin.
     """
     cdf = weights.cumsum(-1, dtype=torch.float64)  # (B, K)
     total = cdf[:, -1:]

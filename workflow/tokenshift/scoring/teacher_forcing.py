@@ -7,21 +7,34 @@ group, and shards are whole groups: over how many jobs the work is spread change
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from tokenshift.distributions.comparison import Settings, compare
+from tokenshift.config.measurements import Compared, Truncation
+from tokenshift.distributions.comparison import compare
 from tokenshift.errors import StudyError
 from tokenshift.policies.forward import Batch, Sequences, own_head, plan, response_hidden_states
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 from tokenshift.schemas import SCORES
+
+# Columns of candidate lists, which are cut where the column of ids that belongs to them says.
+CANDIDATE_LISTS = {
+    "top_ids_base": "top_ids_base",
+    "top_logps_base": "top_ids_base",
+    "top_ids_tuned": "top_ids_tuned",
+    "top_logps_tuned": "top_ids_tuned",
+}
+
+Statistics = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]  # `compare` with its settings
 
 
 @dataclass(frozen=True)
@@ -36,48 +49,61 @@ class Work:
     chunk_positions: int
 
     @classmethod
-    def of(cls, scoring: dict, policy: Policy) -> "Work":
-        """From batch_tokens and chunk_memory_mb.
+    def of(cls, batch_tokens: int, chunk_memory_mb: int, policy: Policy) -> "Work":
+        """Chunks whose logits take `chunk_memory_mb` of memory for a pair of models like `policy`.
 
         On a CPU two chunks' logits of both models exist at once, elsewhere a chunk's and about eight float32 blocks.
         """
         model = policy.model
         per_logit = 4 * model.dtype.itemsize if model.device.type == "cpu" else 2 * model.dtype.itemsize + 8 * 4
-        positions = scoring["chunk_memory_mb"] * 10**6 // (per_logit * policy.vocabulary_size)
-        return cls(scoring["batch_tokens"], max(8, positions))
+        positions = chunk_memory_mb * 10**6 // (per_logit * policy.vocabulary_size)
+        return cls(batch_tokens, max(8, positions))
 
 
 def score(
     base: Policy,
     tuned: Policy,
     rollouts: pl.DataFrame,
-    settings: Settings,
+    truncation: Truncation,
+    compared: Compared,
     work: Work,
     shard: tuple[int, int] = (0, 1),
     name: str | None = None,
 ) -> Iterator[pa.Table]:
     """Score both policies at every response position of `rollouts` (schemas.ROLLOUTS); one row each (schemas.SCORES).
 
-    Yields the rows a group of problems at a time, in the order of `rollouts`, then by position, whatever the batches;
-    those of `shard`, its number (from 0) and how many there are. With a `name`, reports progress.
+    Yields the rows of a group of problems at a time, in the order of `rollouts`, then by position, whatever the
+    batches.
+
+    Args:
+        base: policy. tuned: policy.
+        rollouts: responses of any policy with the pair's tokenizer.
+        truncation: sampling distribution whose nuclei are described.
+        compared: what is compared beside the full distributions.
+        work: how the work is cut.
+        shard: number, from 0, of the shard whose rows are wanted, and how many there are.
+        name: under which to report progress, if at all.
 
     Raises:
         StudyError: a token lies outside the shared vocabulary, a response is longer than a model's context, or a model
             gives logits that are not finite; the message names model, problem, sample and position.
     """
-    mine = _groups(rollouts, work.batch_tokens, *shard)
-    own = pl.concat(mine)
-    _check_fits((base, tuned), own)
-    total = int(own["response_token_ids"].list.len().sum())
+    groups = _groups(rollouts, work.batch_tokens, *shard)
+    in_shard = pl.concat(groups)
+    _check_fits((base, tuned), in_shard)
+    statistics = partial(compare, truncation=truncation, compared=compared)
+    total = int(in_shard["response_token_ids"].list.len().sum())
     with progress(None, name, "token", total=total) as bar:
-        for group in mine:
-            yield _score_group(base, tuned, group, settings, work, bar)
+        for group in groups:
+            yield _score_group(base, tuned, group, statistics, work, bar)
 
 
 def _groups(rollouts: pl.DataFrame, stretch: int, number: int, count: int) -> list[pl.DataFrame]:
-    """Neighbouring problems, whole, that begin in the same `stretch` of positions: groups of one of `count` shards.
+    """The groups of problems that are scored by shard `number` of `count`.
 
-    At least one, which may have no rows: there can be fewer groups than shards.
+    A group is of neighbouring problems, with all their responses, of which the first positions lie in the same
+    `stretch` of all positions. A shard has at least one group, which may have no rows: there can be fewer groups than
+    shards.
     """
     positions = rollouts["response_token_ids"].list.len().cast(pl.Int64).cum_sum()
     problem = rollouts["problem_id"].rle_id()
@@ -85,25 +111,24 @@ def _groups(rollouts: pl.DataFrame, stretch: int, number: int, count: int) -> li
     groups = rollouts.with_columns(group=before // stretch).partition_by(
         "group", include_key=False, maintain_order=True
     )
-    mine = [group for place, group in enumerate(groups) if place * count // len(groups) == number]
-    return mine or [rollouts.clear()]
+    return [group for place, group in enumerate(groups) if place * count // len(groups) == number] or [rollouts.clear()]
 
 
 @torch.inference_mode()
 def _score_group(
-    base: Policy, tuned: Policy, rollouts: pl.DataFrame, settings: Settings, work: Work, bar: tqdm
+    base: Policy, tuned: Policy, rollouts: pl.DataFrame, statistics: Statistics, work: Work, bar: tqdm
 ) -> pa.Table:
     sequences = Sequences(rollouts["prompt_token_ids"].to_list(), rollouts["response_token_ids"].to_list())
     keys = list(zip(rollouts["problem_id"], rollouts["sample"], strict=True))
-    parts: list[dict[str, np.ndarray]] = [{} for _ in keys]
+    by_response: list[dict[str, np.ndarray]] = [{} for _ in keys]
     for batch in plan(sequences, work.batch_tokens):
-        columns = _score_batch(base, tuned, sequences, batch, settings, work.chunk_positions, bar)
+        columns = _score_batch(base, tuned, sequences, batch, statistics, work.chunk_positions, bar)
         lengths = [len(sequences.responses[row]) for row in batch.rows]
         _check_finite(columns, [keys[row] for row in batch.rows], lengths)
         for column, values in columns.items():
-            for row, part in zip(batch.rows, np.split(values, np.cumsum(lengths)[:-1]), strict=True):
-                parts[row][column] = part
-    return _table(parts, keys, rollouts["response_token_ids"])
+            for row, of_response in zip(batch.rows, np.split(values, np.cumsum(lengths)[:-1]), strict=True):
+                by_response[row][column] = of_response
+    return _table(by_response, keys, rollouts["response_token_ids"])
 
 
 def _score_batch(
@@ -111,7 +136,7 @@ def _score_batch(
     tuned: Policy,
     sequences: Sequences,
     batch: Batch,
-    settings: Settings,
+    statistics: Statistics,
     chunk_positions: int,
     bar: tqdm,
 ) -> dict[str, np.ndarray]:
@@ -125,9 +150,7 @@ def _score_batch(
             chunk = slice(start, start + chunk_positions)
             blocks = (base_head(hidden[0][chunk]), tuned_head(hidden[1][chunk]))
             logits = (block[:, :vocabulary_size].to(device) for block in blocks)
-            chunks.append(
-                {name: values.cpu().numpy() for name, values in compare(*logits, tokens[chunk], settings).items()}
-            )
+            chunks.append({name: values.cpu().numpy() for name, values in statistics(*logits, tokens[chunk]).items()})
             bar.update(len(tokens[chunk]))
     return {column: np.concatenate([chunk[column] for chunk in chunks]) for column in chunks[0]}
 
@@ -160,29 +183,29 @@ def _check_finite(columns: dict[str, np.ndarray], keys: Sequence[tuple[str, int]
             )
 
 
-def _table(parts: list[dict[str, np.ndarray]], keys: Sequence[tuple[str, int]], responses: pl.Series) -> pa.Table:
-    lengths = responses.list.len().to_list()
+def _table(by_response: list[dict[str, np.ndarray]], keys: Sequence[tuple[str, int]], tokens: pl.Series) -> pa.Table:
+    """The columns of each response, with its key and `tokens`, as rows of schemas.SCORES."""
+    lengths = tokens.list.len().to_list()
     columns: dict[str, pa.Array] = {
         "problem_id": pa.array(np.repeat(np.array([key[0] for key in keys], dtype=object), lengths), pa.string()),
         "sample": pa.array(np.repeat([key[1] for key in keys], lengths), pa.int32()),
         "position": pa.array(np.concatenate([[], *map(np.arange, lengths)]).astype("i4")),
-        "token_id": pa.array(responses.explode().drop_nulls().to_numpy(), pa.int32()),
+        "token_id": pa.array(tokens.explode().drop_nulls().to_numpy(), pa.int32()),
     }
-    filled = [part for part in parts if part]
+    filled = [response for response in by_response if response]
     for field in SCORES:
         if field.name in columns:
             continue
         if not filled:
             columns[field.name] = pa.array([], field.type)
             continue
-        values = np.concatenate([part[field.name] for part in filled])
+        values = np.concatenate([response[field.name] for response in filled])
         if not pa.types.is_list(field.type):
             columns[field.name] = pa.array(_stored(values), field.type)
             continue
         listed = np.ones(values.shape, bool)
-        kind, _, policy = field.name.rpartition("_")
-        if kind in ("top_ids", "top_logps"):
-            listed = np.concatenate([part[f"top_ids_{policy}"] for part in filled]) >= 0
+        if field.name in CANDIDATE_LISTS:  # both end at the candidate whose id is the first to be -1
+            listed = np.concatenate([response[CANDIDATE_LISTS[field.name]] for response in filled]) >= 0
         offsets = pa.array(np.concatenate([[0], listed.sum(axis=1).cumsum()]), pa.int32())
         flat = pa.array(_stored(values[listed]), field.type.value_type)
         columns[field.name] = pa.ListArray.from_arrays(offsets, flat)
@@ -192,7 +215,7 @@ def _table(parts: list[dict[str, np.ndarray]], keys: Sequence[tuple[str, int]], 
 def _stored(values: np.ndarray) -> np.ndarray:
     """Floats rounded to a multiple of 2^-18 (4e-6) or to 13 significant bits, whichever is finer.
 
-    What lies beyond is mostly the rounding of the model's own arithmetic, and does not compress.
+    Digits beyond that are mostly the rounding of the model's own arithmetic, and do not compress.
     """
     if values.dtype.kind != "f":
         return values

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
-from tokenshift.scoring.trajectories import is_mixed, scan_trajectory, sweep_of
+from tokenshift.registries.trajectories import Mixed
+from tokenshift.scoring.trajectories import scan_trajectory
 from tokenshift.tables.cells import Cell, measure, ratio, table_rows, total
 from tokenshift.tables.files import Files, by_names, collect, names, scan_scores, with_lengths
 from tokenshift.tables.statistics import Bootstrap
@@ -67,8 +68,8 @@ def responses_of(named: dict[str, str], model: str, rollouts: Files, cross_sampl
     Raises StudyError when they are not among the files.
     """
     trajectory = named["trajectory"]
-    if is_mixed(trajectory):
-        key, files = (named["pair"], named["set"], *sweep_of(trajectory)[0].split("-")), cross_samples
+    if mixed := Mixed.parse(trajectory):
+        key, files = (named["pair"], named["set"], mixed.direction, mixed.criterion), cross_samples
     else:
         key, files = (model, named["set"]), rollouts
     if key not in files:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from tokenshift.distributions.divergence import at_least_float32, entropy, log_probabilities
 from tokenshift.policies.forward import own_head
 from tokenshift.training.batches import Padded
 
@@ -42,7 +43,7 @@ class TokenModel(nn.Module):
         def at_targets(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
             logits = self._logits(states)
             logp = log_probs(logits, targets, temperature)
-            return (logp, entropies(logits, temperature)) if with_entropies else (logp,)
+            return (logp, entropy(log_probabilities(logits, temperature))) if with_entropies else (logp,)
 
         in_place = [
             torch.zeros_like(batch.mask, dtype=values.dtype).masked_scatter(batch.mask, values)
@@ -78,15 +79,5 @@ class TokenModel(nn.Module):
 
 def log_probs(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
     """Log-probabilities (N,), at least float32, of `tokens` (N,) under `logits` (N, V) at `temperature`."""
-    scaled = _wide(logits) / temperature
+    scaled = at_least_float32(logits) / temperature
     return scaled.gather(-1, tokens[..., None]).squeeze(-1) - scaled.logsumexp(-1)
-
-
-def entropies(logits: Tensor, temperature: float) -> Tensor:
-    """Entropies (N,), at least float32, in nats, of the distributions of `logits` (N, V) at `temperature`."""
-    logp = torch.log_softmax(_wide(logits) / temperature, dim=-1)
-    return -(logp.exp() * logp).sum(-1)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
