@@ -5,9 +5,9 @@ its rows are in the cache. Positions are shared among as many threads as PyTorch
 numbers.
 
 The order of every sum is written down, so that the numbers are the same on every CPU. A sum over the vocabulary has RUN
-lanes: lane v adds up tokens v, v + RUN, v + 2 RUN and so on in float32, and the lanes are added in float64. The compiler
-can therefore turn loops over lanes into vector instructions without fast math, which would let it choose another order
-on another CPU, and even for kernels just compiled rather than read from the cache.
+lanes: lane v adds up tokens v, v + RUN, v + 2 RUN and so on in float32, and the lanes are added in float64. Loops over
+lanes can therefore become vector instructions without fast math, with which the last digits would be those of a CPU,
+and of kernels just compiled rather than read from the cache.
 """
 
 import math
@@ -59,7 +59,7 @@ def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 class Sums(NamedTuple):
-    """Sums over the vocabulary at N positions, and candidates there, of the base policy and the tuned one in this order.
+    """Sums over the vocabulary at N positions, and candidates there: of the base policy, then of the tuned one.
 
     A token's weight at temperature T is exp(s / T), where s is its logit less the largest of its row.
 
@@ -238,7 +238,7 @@ def _reduce(base, tuned, temperatures, values, ids, sums):
 
 @njit(**COMPILED)
 def _reduce_row(base, tuned, temperatures, values, ids, sums):
-    """Fill `sums` (temperatures, 7) with those of `_weigh` and `_js`, and `values` and `ids` (2, K) of the candidates."""
+    """Fill `sums` (temperatures, 7) by `_weigh` and `_js`, and `values` and `ids` (2, K) with the candidates."""
     size = len(base)
     best = np.empty(_blocks(size, ids.shape[1]), f4)
     weights, lanes = np.empty(2 * (size + RUN), f4), np.empty(sums.shape[1] * RUN, f4)
