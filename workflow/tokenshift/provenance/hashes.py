@@ -1,8 +1,9 @@
 """What a result depends on besides its inputs: the code that made it and its environment, as content hashes."""
 
+import ast
 import functools
 import hashlib
-from modulefinder import ModuleFinder
+from collections.abc import Iterator
 from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1]
@@ -11,7 +12,7 @@ ROOT = LIBRARY.parents[1]  # of the project
 
 # No result depends on these beyond a job's spec: they check and describe the study file, record what a job did, or
 # report how far it has come.
-WITHOUT_EFFECT = ["tokenshift.config", "tokenshift.provenance.records", "tokenshift.progress"]
+WITHOUT_EFFECT = ("tokenshift.config", "tokenshift.provenance.records", "tokenshift.progress")
 
 
 def sha256(path: str | Path) -> str:
@@ -43,11 +44,32 @@ def code_hash(script: Path) -> str:
     Depends on content alone: touching or checking out a file changes nothing, editing any of these files does. Modules
     in WITHOUT_EFFECT, and what they alone import, do not count; nor do __init__ files, which hold a docstring alone.
     """
-    finder = ModuleFinder(path=[str(LIBRARY.parent)], excludes=WITHOUT_EFFECT)
-    finder.run_script(str(script))
-    files = sorted(Path(module.__file__) for module in finder.modules.values() if module.__file__)
+    files, unread = {script}, [script]
+    while unread:
+        new = _imports(unread.pop()) - files
+        files |= new
+        unread += new
     digest = hashlib.sha256()
-    for file in files:
-        if file.name != "__init__.py":
-            digest.update(file_hash(file).encode())
+    for file in sorted(files):
+        digest.update(file_hash(file).encode())
     return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _imports(file: Path) -> frozenset[Path]:
+    """The library's modules that `file` imports anywhere in it, but those without effect."""
+    names = (name for node in ast.walk(ast.parse(file.read_bytes())) for name in _imported_names(node))
+    counted = (name for name in names if not any(f"{name}.".startswith(f"{left_out}.") for left_out in WITHOUT_EFFECT))
+    paths = (LIBRARY.parent / f"{name.replace('.', '/')}.py" for name in counted)
+    return frozenset(path for path in paths if path.is_file())
+
+
+def _imported_names(node: ast.AST) -> Iterator[str]:
+    """What an import statement may import of this library: `from a import b` may mean module a or module a.b."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    else:
+        return
+    yield from (name for name in names if name.split(".")[0] == LIBRARY.name)

@@ -2,7 +2,7 @@
 
 `<output>.prov.json` lies beside each output; a model folder's beside its manifest.json. A record holds a digest of
 itself and those of its inputs' records, so that an edited record no longer fits the records of what was made from it.
-No result depends on this module: `provenance.code_hash` leaves it out.
+No result depends on this module: `hashes.code_hash` leaves it out.
 """
 
 import hashlib
