@@ -25,13 +25,13 @@ from transformers import AutoModelForCausalLM
 
 from tokenshift.cross_sampling.decoder import cross_sample
 from tokenshift.cross_sampling.resources import Cost, Resources
-from tokenshift.cross_sampling.rules import NONE, Threshold, named
 from tokenshift.cross_sampling.trace import CrossSample
 from tokenshift.distributions.sampling import Sampling, draw
 from tokenshift.noise import uniforms
 from tokenshift.policies.generation import generate
 from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.policies.policy import Policy
+from tokenshift.registries.criteria import COIN, CRITERIA, NONE, Threshold
 
 TEXT = Path(__file__).parents[1] / "LICENSE"
 PARTS = ["passes", "speed", "sweep"]
@@ -90,7 +90,7 @@ class Bench:
         decoded, cost = cross_sample(
             *self.pair,
             **asked,
-            criterion=named(criterion),
+            criterion=(CRITERIA | {COIN.name: COIN})[criterion],
             thresholds=thresholds,
             sampling=self.sampling,
             resources=resources,

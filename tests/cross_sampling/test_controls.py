@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tokenshift.cross_sampling.controls import bin_edges, budgets, calibrated, probabilities
 from tokenshift.errors import StudyError
+from tokenshift.registries.controls import CONTROLS
 
 POSITIONS = 40
 THRESHOLDS = [np.inf, 0.2, 0.1, -np.inf]
@@ -26,10 +27,10 @@ def sweep(replaces: float, seed: int = 0, early: float = 1.0, responses: int = 4
     return pl.DataFrame(rows)
 
 
-@pytest.mark.parametrize("control", ["random", "random_position", "random_effective", "random_effective_position"])
+@pytest.mark.parametrize("control", CONTROLS)
 def test_ends_switch_nowhere_and_everywhere(control):
     spent = budgets(sweep(0.5), POSITIONS)
-    found = probabilities(control, spent, spent, POSITIONS)
+    found = probabilities(CONTROLS[control], spent, spent, POSITIONS)
     assert list(found) == THRESHOLDS
     assert (found[np.inf] == 0).all()
     assert (found[-np.inf] == 1).all()
@@ -37,7 +38,7 @@ def test_ends_switch_nowhere_and_everywhere(control):
 
 def test_random_has_the_switched_share():
     js = sweep(0.8)
-    found = probabilities("random", budgets(js, POSITIONS), None, POSITIONS)
+    found = probabilities(CONTROLS["random"], budgets(js, POSITIONS), None, POSITIONS)
     for threshold in (0.2, 0.1):
         switched = js.filter(threshold=threshold)["switched"].explode()
         np.testing.assert_allclose(found[threshold], switched.mean())
@@ -45,7 +46,7 @@ def test_random_has_the_switched_share():
 
 def test_position_controls_have_the_profile():
     js = sweep(0.8, early=3.0)
-    found = probabilities("random_position", budgets(js, POSITIONS), None, POSITIONS)[0.1]
+    found = probabilities(CONTROLS["random_position"], budgets(js, POSITIONS), None, POSITIONS)[0.1]
     assert found[: POSITIONS // 4].mean() == pytest.approx(0.9, abs=0.05)
     assert found[-POSITIONS // 4 :].mean() == pytest.approx(0.3, abs=0.05)
 
@@ -54,7 +55,7 @@ def test_position_controls_have_the_profile():
 def test_effective_controls_switch_as_often_as_replaces_as_much(by_position):
     """Where random switches replace a fifth as often as those of js, five times as many are needed, and at most all."""
     js, pilot = budgets(sweep(0.5), POSITIONS), budgets(sweep(0.1, seed=1), POSITIONS)
-    found = probabilities(f"random_effective{by_position}", js, pilot, POSITIONS)
+    found = probabilities(CONTROLS[f"random_effective{by_position}"], js, pilot, POSITIONS)
     assert found[0.2].mean() == pytest.approx(0.5, abs=0.08)
     assert found[0.1].mean() == pytest.approx(1.0, abs=0.05)
 
@@ -63,7 +64,7 @@ def test_a_pilot_of_another_sweep_is_refused():
     js = budgets(sweep(0.5), POSITIONS)
     other = budgets(sweep(0.5).filter(pl.col("threshold") != 0.1), POSITIONS)
     with pytest.raises(StudyError, match="has other thresholds than the js run"):
-        probabilities("random_effective", js, other, POSITIONS)
+        probabilities(CONTROLS["random_effective"], js, other, POSITIONS)
 
 
 @given(st.integers(1, 30_000))

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from cross_sampling.two_policies import Reference, pair, requests, resources
+from cross_sampling.two_policies import ALL_CRITERIA, Reference, pair, requests, resources
 from tiny_models import tiny_model
 from tokenshift.cross_sampling.decoder import cross_sample
-from tokenshift.cross_sampling.rules import ALL, CRITERIA, NONE, named
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 from tokenshift.policies.generation import generate
 from tokenshift.policies.policy import Policy
+from tokenshift.registries.criteria import ALL, NONE
 
 SAMPLING = Sampling(1.1, 0.9, 16)
 ROWS = 21
@@ -32,7 +32,7 @@ def reference(policies) -> Reference:
 
 
 def decode(policies, asked, criterion: str, thresholds, batch_size=32, draft=5, sampling=SAMPLING):
-    given = named(criterion), thresholds, sampling, resources(batch_size, draft)
+    given = ALL_CRITERIA[criterion], thresholds, sampling, resources(batch_size, draft)
     return cross_sample(*policies, *asked.values(), *given)
 
 
@@ -48,14 +48,14 @@ def thresholds_of(criterion: str, reference: Reference, asked: dict) -> list:
     """None, just above three quantiles of the scores along the primary's responses, and all; for random, shares."""
     if criterion == "random":
         return [0.0, 0.05, np.linspace(0.4, 0.1, SAMPLING.max_new_tokens), 0.5, 1.0]
-    scores = np.concatenate([sample.scores for sample in reference(named(criterion), NONE, **asked)])
+    scores = np.concatenate([sample.scores for sample in reference(ALL_CRITERIA[criterion], NONE, **asked)])
     return [NONE, *(np.quantile(scores, [0.97, 0.8, 0.5]) + 1e-6), ALL]
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", ALL_CRITERIA)
 def test_equals_both_models_run_from_scratch_on_every_prefix(policies, asked, reference, criterion):
     thresholds = thresholds_of(criterion, reference, asked)
-    expected = [reference(named(criterion), threshold, **asked) for threshold in thresholds]
+    expected = [reference(ALL_CRITERIA[criterion], threshold, **asked) for threshold in thresholds]
     for batch_size, draft in WAYS:
         decoded, cost = decode(policies, asked, criterion, thresholds, batch_size, draft)
         for ours, theirs in zip(decoded, expected, strict=True):
@@ -103,7 +103,9 @@ def test_architectures(architecture):
     decoded, _ = decode(policies, asked, "js", [0.1, 0.02], 4, 3, sampling)
     reference = Reference(*policies, sampling)
     for ours, threshold in zip(decoded, [0.1, 0.02], strict=True):
-        assert_equal(ours, reference(named("js"), threshold, **asked), 1e-6)  # some soften or normalise in float32
+        assert_equal(
+            ours, reference(ALL_CRITERIA["js"], threshold, **asked), 1e-6
+        )  # some soften or normalise in float32
     assert 0 < np.mean([flag for sample in decoded[1] for flag in sample.replaced]) < 1
 
 
@@ -130,14 +132,14 @@ def test_prompts_are_prefilled_once_per_problem(policies):
 
 def test_near_ties_are_counted(policies, asked):
     scores = [score for sample in decode(policies, asked, "js", [NONE])[0][0] for score in sample.scores]
-    given = (*policies, *asked.values(), named("js"), [float(np.median(scores))], SAMPLING)
+    given = (*policies, *asked.values(), ALL_CRITERIA["js"], [float(np.median(scores))], SAMPLING)
     strict, loose = (cross_sample(*given, resources(near_tie=tolerance))[0][0] for tolerance in (0.0, 0.01))
     assert [sample.response for sample in strict] == [sample.response for sample in loose]
     assert sum(sample.near_ties for sample in strict) == 0 < sum(sample.near_ties for sample in loose)
 
 
 def test_memory_decides_how_many_rows_run_at_once(policies, asked):
-    given = (*policies, *asked.values(), named("js"), [0.1], SAMPLING)
+    given = (*policies, *asked.values(), ALL_CRITERIA["js"], [0.1], SAMPLING)
     # 64 slots, 2 policies, 2 layers, keys and values of 2 heads of 8 float64 numbers: 65,536 bytes a row.
     (whole, cost), (little, less), (_, fifteen) = (
         cross_sample(*given, own)

@@ -1,20 +1,22 @@
 """Sequences decoded from two policies with three tokens follow the enumerated distribution of the mixture."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from cross_sampling.two_policies import resources
+from cross_sampling.two_policies import ALL_CRITERIA, resources
 from naive_sampling import nucleus_probabilities
 from tests_of_fit import rejects
 from tiny_models import tiny_policy
 from tokenshift.cross_sampling.decoder import cross_sample
-from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence, named
+from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.noise import uniforms
 from tokenshift.policies.policy import Policy
+from tokenshift.registries.criteria import CRITERIA, Criterion
 
 TOKENS, LENGTH, STOP, PROMPT, RESPONSES = 3, 3, 1, (2, 0), 4000
 SAMPLING = Sampling(1.0, 0.95, LENGTH)
@@ -42,7 +44,7 @@ def logits_after(policies, prefix: tuple[int, ...]) -> list[torch.Tensor]:
 def score_after(policies, criterion: Criterion, prefix: tuple[int, ...]) -> float:
     """Score of a criterion that looks at the prefix alone."""
     both = [Distribution(block, SAMPLING) for block in logits_after(policies, prefix)]
-    return criterion.score(Evidence(*both, torch.zeros(1, dtype=torch.long), torch.zeros(1))).item()
+    return SCORES[criterion.name](Observed(*both, torch.zeros(1, dtype=torch.long), torch.zeros(1))).item()
 
 
 def middle(policies, criterion: Criterion) -> float:
@@ -81,12 +83,12 @@ def counts(policies, criterion: Criterion, threshold: float, words: list[tuple[i
 @pytest.mark.parametrize("criterion", ["js", "random", "entropy_primary"])
 def test_sequence_frequencies(policies, criterion):
     words = sequences()
-    rule = named(criterion)
+    rule = ALL_CRITERIA[criterion]
     threshold = 0.4 if criterion == "random" else middle(policies, rule)
     exact = np.array([probability(policies, rule, threshold, word) for word in words])
     assert exact.sum() == pytest.approx(1)
     own, other = (
-        np.array([probability(policies, named("random"), share, word) for word in words]) for share in (0.0, 1.0)
+        np.array([probability(policies, ALL_CRITERIA["random"], share, word) for word in words]) for share in (0.0, 1.0)
     )
     observed = counts(policies, rule, threshold, words)
     assert not rejects(observed, RESPONSES * exact)
@@ -94,12 +96,12 @@ def test_sequence_frequencies(policies, criterion):
     assert rejects(observed, RESPONSES * other)
 
 
-def test_a_broken_rule_is_noticed(policies):
+def test_a_broken_rule_is_noticed(policies, monkeypatch):
     words = sequences()
-    js = named("js")
+    js, score = CRITERIA["js"], SCORES["js"]
     threshold = middle(policies, js)
     exact = np.array([probability(policies, js, threshold, word) for word in words])
-    below = Criterion("js", js.score, js.primary_alone, js.lowest, js.highest, switches_below=True)
-    one_off = Criterion("js", lambda at: js.score(at).roll(1), js.primary_alone, js.lowest, js.highest, False)
-    for broken in (below, one_off):
-        assert rejects(counts(policies, broken, threshold, words), RESPONSES * exact)
+    below = replace(js, switches_below=True)
+    assert rejects(counts(policies, below, threshold, words), RESPONSES * exact)
+    monkeypatch.setitem(SCORES, "js", lambda observed: score(observed).roll(1))
+    assert rejects(counts(policies, js, threshold, words), RESPONSES * exact)

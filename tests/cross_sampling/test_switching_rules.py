@@ -5,9 +5,11 @@ import pytest
 import torch
 from scipy import spatial, stats
 
-from tokenshift.cross_sampling.rules import ALL, CRITERIA, NONE, Distribution, Evidence, named
+from cross_sampling.two_policies import ALL_CRITERIA
+from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
+from tokenshift.registries.criteria import ALL, NONE, criterion
 
 SAMPLING = Sampling(0.7, 0.8, 4)
 ROWS, SIZE = 50, 40
@@ -24,8 +26,8 @@ def scores(name: str, blocks, drafted=None, coins=None) -> np.ndarray:
     own, other = (Distribution(torch.from_numpy(block), SAMPLING) for block in blocks)
     drafted = torch.zeros(ROWS, dtype=torch.long) if drafted is None else torch.from_numpy(drafted)
     coins = torch.zeros(ROWS) if coins is None else torch.from_numpy(coins)
-    rule = named(name)
-    return rule.score(Evidence(own, None if rule.primary_alone else other, drafted, coins)).numpy()
+    given = None if ALL_CRITERIA[name].primary_alone else other
+    return SCORES[name](Observed(own, given, drafted, coins)).numpy()
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -57,21 +59,23 @@ def test_scores_are_those_of_scipy(blocks):
         "logp_difference": np.log(p[each, drafted]) - np.log(q[each, drafted]),
         "random": np.linspace(0, 0.99, ROWS),
     }
-    assert set(expected) == set(CRITERIA)
+    assert set(expected) == set(ALL_CRITERIA) == set(SCORES)
     for name, values in expected.items():
         np.testing.assert_allclose(scores(name, blocks, drafted, expected["random"]), values, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize("name", ALL_CRITERIA)
 def test_direction(name):
     """Scores above a threshold switch, coins below a probability; infinity nowhere, minus infinity everywhere."""
-    rule = named(name)
+    rule = ALL_CRITERIA[name]
     values = np.array([0.1, 0.3, 0.5, 0.7])
-    whole, by_position = (rule.fires(values, rule.thresholds(given, 4, SIZE)) for given in (0.5, [0.2, 0.2, 0.6, 0.6]))
+    whole, by_position = (
+        rule.switches(values, rule.thresholds(given, 4, SIZE)) for given in (0.5, [0.2, 0.2, 0.6, 0.6])
+    )
     assert whole.tolist() == ([True, True, False, False] if name == "random" else [False, False, False, True])
     assert by_position.tolist() == ([True, False, True, False] if name == "random" else [False, True, False, True])
-    assert not rule.fires(values, rule.thresholds(NONE, 4, SIZE)).any()
-    assert rule.fires(values, rule.thresholds(ALL, 4, SIZE)).all()
+    assert not rule.switches(values, rule.thresholds(NONE, 4, SIZE)).any()
+    assert rule.switches(values, rule.thresholds(ALL, 4, SIZE)).all()
 
 
 @pytest.mark.parametrize(
@@ -90,14 +94,14 @@ def test_direction(name):
 )
 def test_thresholds_outside_the_range_are_refused(name, wrong):
     with pytest.raises(StudyError, match=f"{name}: threshold .* lies outside its range"):
-        named(name).thresholds(wrong, 4, SIZE)
+        ALL_CRITERIA[name].thresholds(wrong, 4, SIZE)
 
 
 def test_thresholds_by_position_have_the_length_of_responses():
     with pytest.raises(StudyError, match="random: 3 thresholds by position, but responses have 4"):
-        named("random").thresholds([0.1, 0.2, 0.3], 4, SIZE)
+        ALL_CRITERIA["random"].thresholds([0.1, 0.2, 0.3], 4, SIZE)
 
 
 def test_an_unknown_criterion_is_refused_with_the_nearest():
     with pytest.raises(StudyError, match="did you mean 'entropy_primary'"):
-        named("entropy_prim")
+        criterion("entropy_prim")

@@ -8,11 +8,14 @@ import torch
 from naive_sampling import naive_draw
 from tiny_models import VOCABULARY, mixed, tiny_policy
 from tokenshift.cross_sampling.resources import Resources
-from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence
+from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
 from tokenshift.cross_sampling.trace import CrossSample
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.noise import uniforms
 from tokenshift.policies.policy import Policy
+from tokenshift.registries.criteria import COIN, CRITERIA, Criterion
+
+ALL_CRITERIA = CRITERIA | {COIN.name: COIN}
 
 
 def resources(batch_size=32, draft: int | None = 5, memory_mb=100, near_tie=1e-12) -> Resources:
@@ -68,7 +71,7 @@ class Reference:
             noise, coin = (torch.from_numpy(values[alive, position]) for values in (uniforms, coins))
             draws = [naive_draw(block, noise, self.sampling) for block in logits]
             both = [Distribution(block, self.sampling) for block in logits]
-            scores = criterion.score(Evidence(*both, draws[0], coin)).tolist()
+            scores = SCORES[criterion.name](Observed(*both, draws[0], coin)).tolist()
             at = threshold[position] if np.ndim(threshold) else threshold
             going = []
             for row, score, own, other in zip(alive, scores, *(block.tolist() for block in draws), strict=True):

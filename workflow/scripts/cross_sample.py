@@ -2,25 +2,31 @@
 
 from pathlib import Path
 
-from tokenshift.artifacts import scan_parquet
+import torch
+
+from tokenshift.artifacts import read_parquet, scan_parquet, write_parquet
 from tokenshift.command import run
-from tokenshift.cross_sampling.rules import ALL, NONE, named
+from tokenshift.config.specs import CrossSampleSpec
 from tokenshift.cross_sampling.sweeps import criterion_values, run_sweep, sweep_parser, sweep_thresholds
-from tokenshift.schemas import SCORES
+from tokenshift.registries.criteria import ALL, NONE, criterion
+from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS, SCORES
+from tokenshift.shards import shard
 
 
 def main() -> None:
-    parser = sweep_parser(
-        __doc__, "JSON with direction, criterion, seed, prompt, evaluation, compute, decoding, quantiles or thresholds"
-    )
+    parser = sweep_parser(__doc__, CrossSampleSpec)
     parser.add_argument("--scores", type=Path, required=True, help="scores along the primary's own responses")
     args = parser.parse_args()
-    criterion, thresholds = named(args.spec["criterion"]), args.spec["thresholds"]
+    spec = args.spec
+    torch.set_num_threads(args.threads)
+    chosen, thresholds = criterion(spec.criterion), spec.thresholds
     if thresholds is None:
-        values = criterion_values(scan_parquet(args.scores, SCORES), criterion.name, args.spec["direction"])
-        thresholds = sweep_thresholds(values, args.spec["quantiles"], criterion)
+        values = criterion_values(scan_parquet(args.scores, SCORES), chosen, spec.direction)
+        thresholds = sweep_thresholds(values, spec.quantiles, chosen)
     ordered = [NONE, *sorted(thresholds, reverse=True), ALL]
-    run_sweep(args, criterion, {threshold: threshold for threshold in ordered})
+    problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
+    table = run_sweep(spec, args.base, args.tuned, problems, chosen, {threshold: threshold for threshold in ordered})
+    write_parquet(args.output, table, CROSS_SAMPLES, spec.plain(), ("torch", "transformers", "math-verify"))
 
 
 if __name__ == "__main__":

@@ -2,22 +2,28 @@
 
 from pathlib import Path
 
-from tokenshift.artifacts import scan_parquet
+import torch
+
+from tokenshift.artifacts import read_parquet, scan_parquet, write_parquet
 from tokenshift.command import run
+from tokenshift.config.specs import ControlSpec
 from tokenshift.cross_sampling.controls import Budgets, budgets, probabilities
-from tokenshift.cross_sampling.rules import named
 from tokenshift.cross_sampling.sweeps import run_sweep, sweep_parser
-from tokenshift.schemas import CROSS_SAMPLES
+from tokenshift.registries.controls import CONTROLS
+from tokenshift.registries.criteria import COIN
+from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
+from tokenshift.shards import shard
 
 
 def main() -> None:
-    parser = sweep_parser(__doc__, "JSON with direction, control, seed, prompt, evaluation, compute, decoding")
+    parser = sweep_parser(__doc__, ControlSpec)
     parser.add_argument("--matched", type=Path, required=True, help="the js sweep whose budget is matched")
     parser.add_argument(
         "--pilot", type=Path, nargs="*", required=True, help="the run that calibrates effective controls"
     )
     args = parser.parse_args()
-    positions = args.spec["evaluation"]["max_new_tokens"]
+    spec, positions = args.spec, args.spec.evaluation.max_new_tokens
+    torch.set_num_threads(args.threads)
 
     def spent(path: Path) -> Budgets:
         return budgets(
@@ -25,7 +31,10 @@ def main() -> None:
         )
 
     pilot = spent(args.pilot[0]) if args.pilot else None
-    run_sweep(args, named("random"), probabilities(args.spec["control"], spent(args.matched), pilot, positions))
+    thresholds = probabilities(CONTROLS[spec.control], spent(args.matched), pilot, positions)
+    problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
+    table = run_sweep(spec, args.base, args.tuned, problems, COIN, thresholds)
+    write_parquet(args.output, table, CROSS_SAMPLES, spec.plain(), ("torch", "transformers", "math-verify"))
 
 
 if __name__ == "__main__":

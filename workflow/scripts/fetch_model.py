@@ -1,12 +1,12 @@
 """Link an existing model into the study: a local folder, or a hub id at a revision."""
 
 import argparse
-import json
 from pathlib import Path
 
 from tokenshift import ledger
 from tokenshift.artifacts import atomic_folder
 from tokenshift.command import run
+from tokenshift.config.specs import FetchSpec
 from tokenshift.policies.models import locate, require_weights, resolved
 
 OF_THE_FOLDER = ("manifest.json", "manifest.json.prov.json")  # of a model that a study made; this one gets its own
@@ -14,12 +14,13 @@ OF_THE_FOLDER = ("manifest.json", "manifest.json.prov.json")  # of a model that 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with path and revision")
+    parser.add_argument("--spec", type=FetchSpec.parse, required=True, help="JSON of a FetchSpec")
     parser.add_argument("--output", type=Path, required=True, help="folder of links to the model's files")
     args = parser.parse_args()
-    source = locate(args.spec["path"], args.spec["revision"])
+    path, revision = args.spec.pretrained.path, args.spec.pretrained.revision
+    source = locate(path, revision)
     require_weights(source)
-    ledger.sources.append(resolved(args.spec["path"], args.spec["revision"], source))
+    ledger.sources.append(resolved(path, revision, source))
     with atomic_folder(args.output) as folder:
         for file in sorted(source.rglob("*")):
             if file.is_file() and str(file.relative_to(source)) not in OF_THE_FOLDER:

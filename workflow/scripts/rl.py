@@ -60,7 +60,7 @@ def main() -> None:
             prompt=spec.prompt,
             problems_per_draw=settings.prompts_per_step,
             responses_per_problem=settings.responses_per_prompt,
-            sampling=Sampling(settings.temperature, settings.top_p, settings.max_new_tokens),
+            sampling=Sampling.of(settings),
             batch_size=settings.generation_batch_size,
             seed=spec.seed,
         )

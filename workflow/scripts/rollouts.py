@@ -1,7 +1,6 @@
 """Sample responses of one model to a problem set, and grade them."""
 
 import argparse
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +8,7 @@ import torch
 
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
+from tokenshift.config.specs import RolloutsSpec
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.noise import uniforms
 from tokenshift.policies.generation import generate
@@ -22,25 +22,25 @@ from tokenshift.shards import add_shard_argument, shard
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with seed, prompt, evaluation, compute")
+    parser.add_argument("--spec", type=RolloutsSpec.parse, required=True, help="JSON of a RolloutsSpec")
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of rollouts")
     add_shard_argument(parser)
     args = parser.parse_args()
-    spec, evaluation = args.spec, args.spec["evaluation"]
+    spec, evaluation = args.spec, args.spec.evaluation
     torch.set_num_threads(args.threads)
-    sampling = Sampling(evaluation["temperature"], evaluation["top_p"], evaluation["max_new_tokens"])
+    sampling = Sampling.of(evaluation)
     tokenizer = load_tokenizer(args.model)
-    policy = load_policy(args.model, spec["compute"])
+    policy = load_policy(args.model, spec.compute)
     problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
-    asked = requests(problems, evaluation["samples"], tokenizer, **spec["prompt"])
-    noise = uniforms(spec["seed"], "token", asked.problem_ids, asked.samples, sampling.max_new_tokens)
-    responses = generate(policy, asked.prompts, noise, sampling, evaluation["batch_size"], name="rollouts")
+    asked = requests(problems, evaluation.samples, tokenizer, spec.prompt)
+    noise = uniforms(spec.seed, "token", asked.problem_ids, asked.samples, sampling.max_new_tokens)
+    responses = generate(policy, asked.prompts, noise, sampling, evaluation.batch_size, name="rollouts")
     with Grader() as grader:
         columns = response_columns(asked, responses, policy.stop_token_ids, tokenizer, grader)
-    write_parquet(args.output, pa.table(columns), ROLLOUTS, spec, ("torch", "transformers", "math-verify"))
+    write_parquet(args.output, pa.table(columns), ROLLOUTS, spec.plain(), ("torch", "transformers", "math-verify"))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from tokenshift.errors import StudyError
+from tokenshift.registries.controls import Control
 
 PROFILE_BINS = 24  # of the position, widening geometrically; a bin has one probability
 
@@ -62,18 +63,18 @@ def budgets(sweep: pl.DataFrame, positions: int) -> Budgets:
     return Budgets(thresholds, **tables)
 
 
-def probabilities(control: str, js: Budgets, pilot: Budgets | None, positions: int) -> dict[float, np.ndarray]:
+def probabilities(control: Control, js: Budgets, pilot: Budgets | None, positions: int) -> dict[float, np.ndarray]:
     """Probability of switching at each position, (positions,), for each threshold of the js sweep.
 
-    control: random, random_position, random_effective or random_effective_position; the last two need the pilot, the
-    run of `random` or `random_position`. Raises StudyError when the pilot has other thresholds.
+    `pilot` is the run of the control that calibrates this one (Control.pilot), if one does. Raises StudyError when it
+    has other thresholds than the js run.
     """
-    by_position = control.endswith("position")
-    if "effective" in control:
+    by_position = control.by_position
+    if control.effective:
         if pilot.thresholds != js.thresholds:
             raise StudyError(
-                f"the run that calibrates {control} has other thresholds than the js run; delete it and let Snakemake "
-                "make it again"
+                f"the run that calibrates {control.name} has other thresholds than the js run; delete it and let "
+                "Snakemake make it again"
             )
         wanted = js.shares(js.replaced, by_position)
         switched, replaced = (pilot.shares(counted, by_position) for counted in (pilot.switched, pilot.replaced))
@@ -96,5 +97,5 @@ def calibrated(wanted: Sequence[float], switched: Sequence[float], replaced: Seq
     """
     order = np.argsort(switched, kind="stable")
     rising = np.maximum.accumulate(np.asarray(replaced)[order])
-    found = np.interp(wanted, rising, np.asarray(switched)[order])
-    return np.where(np.asarray(wanted) > rising[-1], 1.0, found)
+    interpolated = np.interp(wanted, rising, np.asarray(switched)[order])
+    return np.where(np.asarray(wanted) > rising[-1], 1.0, interpolated)

@@ -23,7 +23,7 @@ import torch
 
 from tokenshift.cross_sampling.drafts import DraftLengths
 from tokenshift.cross_sampling.resources import Cost, Resources, rows_within
-from tokenshift.cross_sampling.rules import Criterion, Distribution, Evidence, Threshold
+from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.cached_policy import PREFILL, CachedPolicy, Sequences, bytes_per_token
@@ -31,6 +31,7 @@ from tokenshift.policies.generation import draw_tokens
 from tokenshift.policies.kv_cache import slots_for
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
+from tokenshift.registries.criteria import Criterion, Threshold
 
 LOGITS_MB = 512  # of one policy's drafted logits, which limits drafts
 ASKED_AT_ONCE = 32  # positions of one row at which the intervention speaks, in one forward pass, where it catches up
@@ -160,7 +161,7 @@ class _Decoder:
             stays = np.isin(drawn, self.rule.primary_stops) | (self.known[going] == self.sampling.max_new_tokens)
             if self.criterion.primary_alone:
                 self._score(going, at, distribution, None)
-                fires = self.criterion.fires(self.trace.scores[going, at], self.thresholds[self.level[going], at])
+                fires = self.criterion.switches(self.trace.scores[going, at], self.thresholds[self.level[going], at])
                 self._count(self.level[going], 1, self.level[going[fires]])
                 stays |= fires
             else:
@@ -217,7 +218,8 @@ class _Decoder:
     def _score(self, rows: np.ndarray, at: np.ndarray, own: Distribution, other: Distribution | None) -> None:
         drafted, coins = self.trace.primary[rows, at], self.coins[self.request[rows], at]
         drafted, coins = (torch.from_numpy(values).to(own.logits.device) for values in (drafted, coins))
-        self.trace.scores[rows, at] = self.criterion.score(Evidence(own, other, drafted, coins)).double().cpu().numpy()
+        scores = SCORES[self.criterion.name](Observed(own, other, drafted, coins))
+        self.trace.scores[rows, at] = scores.double().cpu().numpy()
 
     def _write(self, rows: np.ndarray, at: np.ndarray, tokens: np.ndarray) -> None:
         self.trace.tokens[rows, at] = tokens

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from tokenshift.cross_sampling.rules import Criterion
+from tokenshift.registries.criteria import Criterion
 
 UNKNOWN = -1
 
@@ -79,7 +79,7 @@ class Decisions:
 
 def decide(rule: Rule, trace: Trace, thresholds: np.ndarray) -> Decisions:
     """Decisions at every position of `trace`, with thresholds of its shape."""
-    switched = rule.criterion.fires(trace.scores, thresholds)
+    switched = rule.criterion.switches(trace.scores, thresholds)
     unknown = switched & (trace.intervention == UNKNOWN)
     tokens = np.where(switched, trace.intervention, trace.primary)
     ends = np.where(switched, np.isin(tokens, rule.intervention_stops), np.isin(tokens, rule.primary_stops)) & ~unknown

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tokenshift.config.measurements import ResponseSampling
+from tokenshift.config.models import Rl
 from tokenshift.distributions.candidates import CANDIDATES, Nucleus, most_probable
 from tokenshift.distributions.divergence import at_least_float32
 
@@ -19,6 +21,11 @@ class Sampling:
     temperature: float
     top_p: float
     max_new_tokens: int
+
+    @classmethod
+    def of(cls, settings: "Sampling | ResponseSampling | Rl") -> "Sampling":
+        """That of a section of the study file with these settings."""
+        return cls(settings.temperature, settings.top_p, settings.max_new_tokens)
 
 
 def probabilities(logits: Tensor, temperature: float) -> Tensor:

@@ -23,21 +23,19 @@ class Requests:
     answers: list[str]
 
 
-def requests(
-    problems: pl.DataFrame, samples: int, tokenizer: PreTrainedTokenizerBase, template: str, chat: bool
-) -> Requests:
-    """Requests for `samples` responses to each of `problems` (schemas.PROBLEMS).
+def requests(problems: pl.DataFrame, samples: int, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Requests:
+    """Requests for `samples` responses to each of `problems` (schemas.PROBLEMS), as the study's `prompt` puts them.
 
     Raises StudyError when a problem holds a character without a token.
     """
     rows = Requests([], [], [], [])
     for problem_id, problem, answer in problems.select("problem_id", "problem", "answer").iter_rows():
         with unknown_characters_refused(tokenizer):
-            prompt = encode_prompt(tokenizer, Prompt(template=template, chat=chat), problem)
+            prompt_tokens = encode_prompt(tokenizer, prompt, problem)
         for sample in range(samples):
             rows.problem_ids.append(problem_id)
             rows.samples.append(sample)
-            rows.prompts.append(prompt)
+            rows.prompts.append(prompt_tokens)
             rows.answers.append(answer)
     return rows
 

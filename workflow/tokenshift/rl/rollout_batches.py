@@ -100,7 +100,7 @@ class Rollouts:
         )
 
     def _requests(self, problems: pl.DataFrame, samples: int) -> Requests:
-        return requests(problems, samples, self.tokenizer, self.prompt.template, self.prompt.chat)
+        return requests(problems, samples, self.tokenizer, self.prompt)
 
     def _responses(self, asked: Requests, purpose: str, cancelled: Callable[[], bool]) -> list[list[int]]:
         responses = []
