@@ -10,10 +10,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # The study that audit, figure and crate are about.
 STUDY ?= $(shell sed -n 's/^study: *//p' config/config.yaml)
+# One test process per core, that share the cluster and one finished study; the slowest ten and what was skipped are listed.
+PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-loadscope-reorder --durations=10 -rs
 MOMENTS ?= 24
 SEED ?= 1
 
-.PHONY: help study report audit figure crate test fast-test drill lint format config lock
+.PHONY: help study report audit figure crate test fast-test processors drill lint format config lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' $(MAKEFILE_LIST) | while IFS=@ read -r target what; do printf '%-10s %s\n' "$$target" "$$what"; done
@@ -37,11 +39,14 @@ figure: $(INSTALLED) ## FIGURE=name: make one figure again; FROM_SCRATCH=1: in a
 crate: $(INSTALLED) ## the audited results as an RO-Crate
 	python workflow/scripts/crate.py --study $(STUDY) --largest-mb 50 --output results/$(notdir $(basename $(STUDY)))-crate.zip
 
-test: lint ## check the style and run every test
-	pytest
+test: lint ## check the style and run every test (15 minutes on two cores)
+	$(PYTEST)
 
 fast-test: $(INSTALLED) ## the tests that run no whole study
-	pytest -m "not study"
+	$(PYTEST) -m "not study"
+
+processors: $(INSTALLED) ## the same under the instruction sets of other processors; TESTS='tests/rl tests/tables' for some
+	tests/processors.sh $(filter-out pytest,$(PYTEST)) -m "not study" $(TESTS)
 
 drill: $(INSTALLED) ## a small study on a SLURM cluster of this host, struck at random moments (Debian, as root; an hour)
 	PYTHONPATH=tests/workflow python tests/slurm/drill.py --moments $(MOMENTS) --seed $(SEED) --report benchmarks/drill.md

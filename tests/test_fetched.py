@@ -7,6 +7,8 @@ import sys
 
 from recorded import ROOT
 from tiny_models import save_tokenizer, tiny_policy
+from tokenshift.config.models import Pretrained
+from tokenshift.config.specs import FetchSpec
 from tokenshift.policies.models import resolved
 from tokenshift.problems.sources import commit_of
 from tokenshift.provenance.hashes import LIBRARY, sha256
@@ -20,7 +22,8 @@ def test_a_linked_model_is_recorded_with_its_source_and_the_hash_of_each_file(tm
     for name in ("manifest.json", "manifest.json.prov.json"):  # as of a model that another study made
         (source / name).write_text("{}")
     command = [sys.executable, ROOT / "workflow/scripts/fetch_model.py"]
-    command += ["--spec", json.dumps({"path": str(source), "revision": None}), "--output", "model"]
+    spec = FetchSpec(code="", environment="", pretrained=Pretrained(path=str(source)))
+    command += ["--spec", json.dumps(spec.plain()), "--output", "model"]
     environment = {**os.environ, "PYTHONPATH": str(LIBRARY.parent)}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
     manifest = tmp_path / "model/manifest.json"

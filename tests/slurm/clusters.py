@@ -14,6 +14,7 @@ from pathlib import Path
 from checkouts import Checkout
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
+EAGER = Path(__file__).with_name("eager.py")
 STATE = "/var/lib/tokenshift-slurm"  # as in cluster.sh
 
 
@@ -78,13 +79,13 @@ class Project:
         # As an activated virtual environment.
         return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables}
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen:
-        """Start `snakemake --profile slurm ...` in a session of its own; what it prints goes to the log."""
+    def start(self) -> subprocess.Popen:
+        """Start `snakemake --profile slurm` (eager.py) in a session of its own; what it prints goes to the log."""
         with open(self.log, "a") as log:
             return subprocess.Popen(
-                ["snakemake", "--profile", "slurm", *arguments],
+                [sys.executable, EAGER, "--profile", "slurm"],
                 cwd=self.root,
-                env=self.environment(**variables),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -92,9 +93,16 @@ class Project:
             )
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
-        """Run `snakemake --profile slurm ...` to its end; its output is in `stdout`."""
+        """Run `snakemake --profile slurm ...`, as a person types it, to its end; its output is in `stdout`."""
+        return self._run(["snakemake"], arguments, variables)
+
+    def run_eagerly(self, *arguments: str) -> subprocess.CompletedProcess:
+        """The same without long pauses between checks of the jobs (eager.py)."""
+        return self._run([sys.executable, EAGER], arguments, {})
+
+    def _run(self, program: list, arguments: tuple[str, ...], variables: dict) -> subprocess.CompletedProcess:
         return subprocess.run(
-            ["snakemake", "--profile", "slurm", *arguments],
+            [*program, "--profile", "slurm", *arguments],
             cwd=self.root,
             env=self.environment(**variables),
             stdout=subprocess.PIPE,

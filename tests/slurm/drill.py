@@ -3,7 +3,8 @@
     python tests/slurm/drill.py --moments 24 --seed 1 --report benchmarks/drill.md
 
 Once a disturbed run has come to its end, each of its Parquet, CSV and model files must equal that of a run that nothing
-disturbed. Needs PYTHONPATH=tests/workflow.
+disturbed. Needs PYTHONPATH=tests/workflow. The tests disturb the tiny study in the same way, three times
+(test_tiny_study.py).
 """
 
 import argparse
@@ -14,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from checkouts import copy_project
@@ -31,14 +32,12 @@ class DrillError(Exception):
 
 @dataclass
 class Drill:
-    """One disturbed run after another in one copy of the project, with results on a small disk of their own."""
+    """One disturbed run after another of the study called `name`, in one copy of the project."""
 
     project: Project
-    expected: dict[str, bytes]
+    name: str
     rng: random.Random
-    report: Callable[[str], None]
     main: subprocess.Popen | None = None
-    began: float = field(default_factory=time.monotonic)
     restarts: int = 0
 
     def start(self) -> None:
@@ -47,8 +46,8 @@ class Drill:
     def running(self) -> Job | None:
         """A random running job, once there is one; None when the main process ends before."""
         while self.main.poll() is None:
-            if found := jobs(self.project.root, "RUNNING"):
-                return self.rng.choice(found)
+            if running := jobs(self.project.root, "RUNNING"):
+                return self.rng.choice(running)
             time.sleep(0.3)
         return None
 
@@ -58,8 +57,8 @@ class Drill:
         """kill -9 of the script that a random job runs."""
         scripts = str(self.project.root / "workflow/scripts")
         while self.main.poll() is None:
-            if found := [pid for pid, command in processes(self.project.root) if scripts in command]:
-                pid = self.rng.choice(found)
+            if pids := [pid for pid, command in processes(self.project.root) if scripts in command]:
+                pid = self.rng.choice(pids)
                 hit = next(part for part in command_of(pid).split() if scripts in part)
                 kill(pid)
                 return Path(hit).name
@@ -170,25 +169,31 @@ class Drill:
                 raise DrillError(f"{what} did not end within {PATIENCE} s")
             time.sleep(0.5)
 
-    def finish(self) -> None:
-        """Run to the end, and compare."""
+    def strike(self, fault: str) -> str | None:
+        """Let a fault happen and bring the run back; what was hit, None when the run had ended before."""
+        if (hit := FAULTS[fault](self) if self.main.poll() is None else None) is not None:
+            time.sleep(2)
+            self.recover()
+        return hit
+
+    def finish(self) -> dict[str, bytes]:
+        """Run to the end; all files of the results."""
         for _ in range(4):
             self._await(lambda: self.main.poll() is not None, "the run")
             if self.main.returncode == 0:
-                break
+                return self.project.files(self.name)
             self.recover()
-        if self.main.returncode != 0:
-            raise DrillError(f"the run fails again and again; see {self.project.log}")
-        found = self.project.files("drill")
-        differing = sorted(
-            name for name in found.keys() | self.expected.keys() if found.get(name) != self.expected.get(name)
-        )
-        if differing:
-            raise DrillError(f"these differ from the undisturbed run's: {differing}")
+        raise DrillError(f"the run fails again and again; see {self.project.log}")
 
     def wipe(self) -> None:
         """Remove all results, for the next run."""
-        subprocess.run(["rm", "-rf", "results/drill", ".snakemake"], cwd=self.project.root, check=True)
+        subprocess.run(["rm", "-rf", f"results/{self.name}", ".snakemake"], cwd=self.project.root, check=True)
+
+    def end(self) -> None:
+        """End the run and all its jobs."""
+        kill_group(self.main)
+        self.project.cancel()
+        self._await(lambda: not jobs(self.project.root), "cancelled jobs")
 
 
 FAULTS = {
@@ -206,17 +211,24 @@ FAULTS = {
 
 def processes(folder: Path) -> list[tuple[int, str]]:
     """Python processes that run in `folder`, with their commands."""
-    found = []
+    listed = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if (entry / "cwd").resolve() == folder and (command := command_of(int(entry.name))).startswith("python"):
-                found.append((int(entry.name), command))
+                listed.append((int(entry.name), command))
         except OSError:
             continue
-    return found
+    return listed
 
 
-def drill(folder: Path, moments: int, seed: int, faults: list[str], report: Callable[[str], None]) -> None:
+def compare(files: dict[str, bytes], expected: dict[str, bytes]) -> None:
+    """Raise DrillError unless both hold the same files with the same bytes."""
+    differing = sorted(name for name in files.keys() | expected.keys() if files.get(name) != expected.get(name))
+    if differing:
+        raise DrillError(f"these differ from the undisturbed run's: {differing}")
+
+
+def drill(folder: Path, moments: int, seed: int, report: Callable[[str], None]) -> None:
     """Disturb runs at `moments` random moments, each kind of fault in turn; one line for each goes to `report`."""
     rng = random.Random(seed)
     undisturbed = copy_project(folder / "undisturbed")
@@ -224,42 +236,37 @@ def drill(folder: Path, moments: int, seed: int, faults: list[str], report: Call
     if result.returncode != 0:
         raise DrillError(result.stderr[-3000:])
     expected = Project(undisturbed.root).files("drill")
-    project = Project.of(copy_project(folder / "disturbed"), STUDY)
-    (project.root / "results").mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", project.root / "results"], check=True)
-    run = Drill(project, expected, rng, report)
-    kinds: list[str] = []
+    run = Drill(Project.of(copy_project(folder / "disturbed"), STUDY), "drill", rng)
+    disk = run.project.root / "results"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", disk], check=True)
+    faults: list[str] = []
     try:
         run.start()
         for number in range(1, moments + 1):
-            kinds = kinds or rng.sample(faults, len(faults))
-            kind, delay = kinds.pop(), rng.uniform(1, 30)
+            faults = faults or rng.sample(list(FAULTS), len(FAULTS))
+            fault, delay = faults.pop(), rng.uniform(1, 30)
             until = time.monotonic() + delay
             while time.monotonic() < until and run.main.poll() is None:
                 time.sleep(0.2)
-            hit = FAULTS[kind](run) if run.main.poll() is None else None
-            while hit is None:
+            before = run.restarts
+            while (hit := run.strike(fault)) is None:
                 # The run ended before: what it made is compared, and the fault strikes the next one.
-                run.finish()
+                compare(run.finish(), expected)
                 report(f"| | run ended | | {len(expected)} files equal | |")
                 run.wipe()
                 run.start()
                 time.sleep(rng.uniform(3, 30))
-                hit = FAULTS[kind](run)
-            before = run.restarts
-            time.sleep(2)
-            run.recover()
+                before = run.restarts
             restarted = f"{run.restarts - before} restart(s)" if run.restarts > before else "went on by itself"
-            report(f"| {number} | {kind} | {delay:.0f} s | {hit} | {restarted} |")
-        run.finish()
+            report(f"| {number} | {fault} | {delay:.0f} s | {hit} | {restarted} |")
+        compare(run.finish(), expected)
         report(f"| | run ended | | {len(expected)} files equal | {run.restarts} restarts in all |")
     finally:
         try:
-            kill_group(run.main)
-            project.cancel()
-            run._await(lambda: not jobs(project.root), "cancelled jobs")
+            run.end()
         finally:
-            subprocess.run(["umount", "-l", project.root / "results"], check=True)
+            subprocess.run(["umount", "-l", disk], check=True)
 
 
 HEAD = "| Moment | Fault | After | Struck | Then |\n| --- | --- | --- | --- | --- |"
@@ -281,7 +288,7 @@ def main() -> None:
 
     try:
         with tempfile.TemporaryDirectory() as folder:
-            drill(Path(folder), args.moments, args.seed, list(FAULTS), report)
+            drill(Path(folder), args.moments, args.seed, report)
     finally:
         cluster("stop")
     lines += ["", f"All recovered, in {(time.monotonic() - began) / 60:.0f} minutes."]

@@ -49,7 +49,7 @@ def seen(project, name: str) -> dict:
 def test_each_job_sees_the_gpus_it_asked_for_and_no_others(cluster, project):
     prepare(project, study(gpus=2))
     targets = [f"rollouts/{model}/heldout.parquet" for model in ("base", "dapo-s1", "dapo-s2")]
-    result = project.run(*(f"results/tiny/{target}" for target in targets))
+    result = project.run_eagerly(*(f"results/tiny/{target}" for target in targets))
     assert result.returncode == 0, result.stdout[-5000:]
     assert seen(project, "corpora/mixture.parquet")["CUDA_VISIBLE_DEVICES"] is None
     at_once = [seen(project, f"models/{model}/0.json") for model in ("dapo-s1", "dapo-s2")]
@@ -60,7 +60,7 @@ def test_each_job_sees_the_gpus_it_asked_for_and_no_others(cluster, project):
 
 def test_training_on_two_nodes_has_a_process_for_each_gpu(cluster, project):
     prepare(project, study(gpus=2, nodes=2))
-    result = project.run("results/tiny/models/base/manifest.json")
+    result = project.run_eagerly("results/tiny/models/base/manifest.json")
     assert result.returncode == 0, result.stdout[-5000:]
     processes = [seen(project, f"models/base/{rank}.json") for rank in range(4)]
     assert [process["SLURMD_NODENAME"] for process in processes] == ["n1"] * 2 + ["n2"] * 2

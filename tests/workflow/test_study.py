@@ -2,14 +2,15 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 from polars.testing import assert_frame_equal
 
+import clusters
 from checkouts import Checkout, copy_project
+from clusters import Project
 from tokenshift.config.loading import load_study
 from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.provenance.plan import whole_plan
@@ -17,13 +18,8 @@ from tokenshift.provenance.plan import whole_plan
 pytestmark = pytest.mark.study
 
 
-def results(checkout: Checkout, *patterns: str) -> dict[str, Path]:
-    folder = checkout.root / "results" / "tiny"
-    return {str(file.relative_to(folder)): file for pattern in patterns for file in folder.rglob(pattern)}
-
-
 def test_every_table_and_figure_is_there(finished):
-    tables = {file.stem for file in results(finished, "tables/*.csv").values()}
+    tables = {file.stem for file in (finished.root / "results/tiny/tables").glob("*.csv")}
     assert tables >= {"sparsity", "evolution", "cross_sampling", "training", "claims"}
     for table in tables:
         for form in ("pdf", "png", "csv"):
@@ -33,6 +29,10 @@ def test_every_table_and_figure_is_there(finished):
             "ci_low",
             "ci_high",
         }
+
+
+def test_no_temporary_file_is_left(finished):
+    assert list((finished.root / "results").rglob(".*.tmp*")) == []
 
 
 def test_a_sweep_ends_at_both_policies_own_rollouts(finished):
@@ -165,14 +165,11 @@ def test_the_content_of_a_data_file_is_what_triggers_not_its_date(checkout, tmp_
     assert checkout.planned_rules(*target) == {"problems"}
 
 
+@pytest.mark.skipif(clusters.obstacle() is None, reason="the run on a cluster is the second run: test_tiny_study.py")
 def test_a_second_clean_run_gives_the_same_bytes(finished, tmp_path):
     second = copy_project(tmp_path)
     assert second.snakemake().returncode == 0
-    first_files, second_files = (results(run, "*.parquet", "*.csv", "*.safetensors") for run in (finished, second))
-    assert first_files.keys() == second_files.keys()
-    differing = [name for name, file in first_files.items() if file.read_bytes() != second_files[name].read_bytes()]
-    assert differing == []
-    shutil.rmtree(tmp_path / "results")
+    assert Project(second.root).files("tiny") == Project(finished.root).files("tiny")
 
 
 def test_shards_give_the_same_rows(finished, tmp_path):
@@ -180,7 +177,7 @@ def test_shards_give_the_same_rows(finished, tmp_path):
     shutil.copytree(finished.root, sharded.root, symlinks=True)
     study = yaml.safe_load((sharded.root / "tests/workflow/tiny.yaml").read_text())
     file = tmp_path / "sharded.yaml"
-    file.write_text(yaml.safe_dump({**study, "compute": {"shards": 3}}))
+    file.write_text(yaml.safe_dump({**study, "compute": {"shards": 2}}))
     names = ["rollouts/dapo-s1/heldout", "scores/dapo/heldout/tuned", "cross_samples/dapo/heldout/forward-js"]
     targets = [f"results/tiny/{name}.parquet" for name in names]
     for target in targets:
