@@ -30,8 +30,8 @@ localrules:
 rule all:
     default_target: True
     input:
-        all_tables(),
-        all_figures(),
+        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
+        expand(f"{RESULTS}/figures/{{figure}}.{{form}}", figure=TABLES, form=["pdf", "png", "csv"]),
 
 
 onsuccess:

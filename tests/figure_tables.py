@@ -5,8 +5,17 @@ import math
 
 import polars as pl
 
+from tokenshift.config.specs import (
+    EntropyByJsFigureSpec,
+    FigureSpec,
+    HighFigureSpec,
+    PairsFigureSpec,
+    ThresholdsFigureSpec,
+)
+from tokenshift.registries.controls import CONTROLS
+from tokenshift.registries.criteria import CRITERIA
+
 PAIRS = ["dapo", "grpo", "sft"]
-SPEC = {"pairs": PAIRS, "near_zero": 0.01, "high": 0.1, "low_entropy": 0.5}
 CELLS = {"positions": ["all", "high_js"]}
 STRENGTH = {"dapo": 1.0, "grpo": 0.6, "sft": 2.2}  # how much a pair shifts
 INTERCHANGED = {"base_of_tuned_top1": 1.0, "tuned_of_base_top1": 1.6}
@@ -181,9 +190,7 @@ def evolution(sets: list[str]) -> pl.DataFrame:
     return table({**keys, "quantile": quantiles}, value)
 
 
-RULES = ["js", "js_nucleus", "kl_primary_intervention", "kl_intervention_primary", "entropy_primary"]
-RULES += ["entropy_intervention", "logp_difference"]
-CONTROLS = ["random", "random_effective", "random_position", "random_effective_position"]
+RULES, CONTROLS = list(CRITERIA), list(CONTROLS)
 THRESHOLDS = [math.inf, 0.3, 0.15, 0.08, 0.03, 0.005, 1e-5, -math.inf]
 DIRECTED = {"direction": ["forward", "reverse"]}
 
@@ -357,3 +364,14 @@ TABLES = {
         *(recovered_gain, budget_frontier, replacement_positions, truncation),
     )
 }
+
+HASHES = {"code": "", "environment": ""}
+HIGH_SPEC = HighFigureSpec(**HASHES, pairs=PAIRS, high=0.1)
+THRESHOLDS_SPEC = ThresholdsFigureSpec(**HASHES, pairs=PAIRS, high=0.1, near_zero=0.01)
+SPECS = (
+    dict.fromkeys(TABLES, FigureSpec(**HASHES))
+    | dict.fromkeys(["evolution", "position_profile", "token_identity"], PairsFigureSpec(**HASHES, pairs=PAIRS))
+    | dict.fromkeys(["top_k_overlap", "rank_reordering", "low_probability", "mass_reallocation"], HIGH_SPEC)
+    | dict.fromkeys(["sparsity", "truncation"], THRESHOLDS_SPEC)
+    | {"entropy_by_js": EntropyByJsFigureSpec(**HASHES, pairs=PAIRS, low_entropy=0.5)}
+)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenshift.cross_sampling.controls import bin_edges, budgets, calibrated, probabilities
+from tokenshift.cross_sampling.controls import PROFILE_BINS, budgets, calibrated, probabilities
+from tokenshift.cross_sampling.positions import index_edges
 from tokenshift.errors import StudyError
 from tokenshift.registries.controls import CONTROLS
 
@@ -70,7 +71,7 @@ def test_a_pilot_of_another_sweep_is_refused():
 @given(st.integers(1, 30_000))
 @settings(deadline=None)
 def test_bins_cover_every_position_once(positions):
-    edges = bin_edges(positions)
+    edges = index_edges(positions, PROFILE_BINS)
     assert (edges[0], edges[-1]) == (0, positions)
     assert (np.diff(edges) > 0).all()
 

@@ -15,13 +15,12 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from figure_tables import PAIRS, SPEC, TABLES, cross_sampling, recovered_gain
+from figure_tables import PAIRS, SPECS, TABLES, cross_sampling, recovered_gain
 from tokenshift.artifacts import write_csv
+from tokenshift.config.specs import Spec
 from tokenshift.errors import StudyError
-from tokenshift.figures import sweeps as sweep_figures
 from tokenshift.figures.style import arrange, house_style, pair_looks, read_table
-from tokenshift.figures.sweeps import COMPARED, rule_line
-from tokenshift.tables import sweep
+from tokenshift.figures.sweeps import COMPARED, RULES, rule_line
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "workflow" / "scripts" / "figures"
@@ -38,22 +37,22 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def arguments(folder: Path, table: pl.DataFrame, spec: dict = SPEC) -> list[str]:
+def arguments(folder: Path, table: pl.DataFrame, spec: Spec) -> list[str]:
     write_csv(folder / "table.csv", table)
     outputs = [argument for form in FORMS for argument in (f"--output-{form}", str(folder / f"figure.{form}"))]
-    return ["--spec", json.dumps(spec), "--table", str(folder / "table.csv"), *outputs]
+    return ["--spec", json.dumps(spec.plain()), "--table", str(folder / "table.csv"), *outputs]
 
 
-def make(name: str, folder: Path, table: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, spec: dict = SPEC) -> None:
+def make(name: str, folder: Path, table: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a figure's script in this process."""
-    monkeypatch.setattr(sys, "argv", [name, *arguments(folder, table, spec)])
+    monkeypatch.setattr(sys, "argv", [name, *arguments(folder, table, SPECS[name])])
     script(name).main()
 
 
-def drawn_figure(name: str, table: pl.DataFrame, spec: dict = SPEC) -> Figure:
+def drawn_figure(name: str, table: pl.DataFrame) -> Figure:
     module = script(name)
     with matplotlib.style.context(["default", house_style()]):
-        return module.draw(module.select(table, spec), spec)
+        return module.draw(module.select(table), SPECS[name])
 
 
 def test_every_script_has_a_made_up_table():
@@ -75,26 +74,45 @@ def test_a_figure_in_all_forms_with_the_rows_it_draws(name, tmp_path, monkeypatc
     assert drawn.join(given, on=given.columns, how="anti", nulls_equal=True).is_empty()
 
 
+def marks(figure: Figure) -> int:
+    """How many points, bars, cells and texts a figure shows."""
+    points = [line.get_xydata() for axes in figure.axes for line in axes.lines]
+    parts = [part for axes in figure.axes for part in axes.collections]
+    segments = [path.vertices for part in parts for path in part.get_paths()]
+    cells = [part.get_array() for part in parts if part.get_array() is not None]
+    texts = [text for axes in figure.axes for text in axes.texts if text.get_text()]
+    shown = sum(int(np.isfinite(block).all(axis=-1).sum()) for block in (*points, *segments) if len(block))
+    return shown + sum(int(np.ma.count(cell)) for cell in cells) + len(texts)
+
+
 @pytest.mark.parametrize("name", TABLES)
-def test_several_sets_without_estimates(name, tmp_path):
+def test_several_sets_without_estimates_have_their_panels_and_nothing_in_them(name, tmp_path):
     table = TABLES[name](["aime24", "aime25"])
     unmeasured = {"verdict": pl.lit("not measured")} if name == "claims" else {}
-    missing = pl.lit(None, pl.Float64)
-    table = table.with_columns(**dict.fromkeys(VALUES, missing), **unmeasured)
-    write_csv(tmp_path / "table.csv", table)
-    figure = drawn_figure(name, read_table(tmp_path / "table.csv"))
-    figure.draw_without_rendering()
-    assert figure.axes
+    empty = table.with_columns(**dict.fromkeys(VALUES, pl.lit(None, pl.Float64)), **unmeasured)
+    write_csv(tmp_path / "table.csv", empty)
+    with_estimates, without = drawn_figure(name, table), drawn_figure(name, read_table(tmp_path / "table.csv"))
+    without.draw_without_rendering()
+    # Where no answer's position is measured, the position profile has nothing to count from, and no panel for it.
+    lost = 2 if name == "position_profile" and (table["origin"] == "answer").any() else 0
+    assert len(without.axes) == len(with_estimates.axes) - lost
+    assert marks(without) < marks(with_estimates)
 
 
 @pytest.mark.parametrize("name", ["sparsity", "token_identity", "cross_sampling", "claims"])
-def test_estimates_without_or_outside_their_intervals(name, tmp_path, monkeypatch):
+def test_estimates_without_or_outside_their_intervals_are_drawn(name, tmp_path, monkeypatch):
     table = TABLES[name](["heldout"])
     half = pl.int_range(pl.len()) % 2 == 0
-    table = table.with_columns(
+    moved = table.with_columns(
         ci_low=pl.when(half).then(pl.col("estimate") + 0.1), ci_high=pl.when(half).then(pl.col("estimate") + 0.2)
     )
-    make(name, tmp_path, table, monkeypatch)
+    make(name, tmp_path, moved, monkeypatch)
+    assert read_table(tmp_path / "figure.csv")["estimate"].drop_nulls().len() > 0
+    whole, drawn = (
+        [line.get_xydata() for axes in figure.axes for line in axes.lines]
+        for figure in (drawn_figure(name, table), drawn_figure(name, moved))
+    )
+    assert [points.tolist() for points in drawn] == [points.tolist() for points in whole]
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -107,8 +125,9 @@ def test_a_table_without_rows_is_refused_in_one_line(name, tmp_path, monkeypatch
 
 def test_other_bad_input_is_refused(tmp_path, monkeypatch):
     table = TABLES["sparsity"](["heldout"])
-    with pytest.raises(StudyError, match="--spec lacks high, pairs"):
-        make("sparsity", tmp_path, table, monkeypatch, {"near_zero": 0.01, "low_entropy": 0.5})
+    monkeypatch.setattr(sys, "argv", ["sparsity", *arguments(tmp_path, table, SPECS["top_k_overlap"])])
+    with pytest.raises(StudyError, match="--spec does not fit ThresholdsFigureSpec: near_zero: field required"):
+        script("sparsity").main()
     with pytest.raises(StudyError, match="no row of it belongs in this figure"):
         make("sparsity", tmp_path, table.filter(quantity="mean"), monkeypatch)
     (tmp_path / "table.csv").write_text("")
@@ -121,7 +140,7 @@ def test_the_same_table_gives_the_same_bytes_in_another_process(tmp_path, monkey
     table = TABLES["token_identity"](["heldout"])
     make("token_identity", first, table, monkeypatch)
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "MPLBACKEND": "svg", "SOURCE_DATE_EPOCH": "7"}
-    command = [sys.executable, FIGURES / "token_identity.py", *arguments(second, table)]
+    command = [sys.executable, FIGURES / "token_identity.py", *arguments(second, table, SPECS["token_identity"])]
     subprocess.run(command, env=environment, check=True)
     for form in FORMS:
         assert (first / f"figure.{form}").read_bytes() == (second / f"figure.{form}").read_bytes()
@@ -148,7 +167,10 @@ def test_the_curves_are_the_table_s_numbers():
         np.array_equal(line.get_xdata(), rows["threshold"]) and np.array_equal(line.get_ydata(), rows["estimate"])
         for line in curves
     )
-    assert sorted({line.get_xdata()[0] for line in lines} - {rows["threshold"][0]}) == [SPEC["near_zero"], SPEC["high"]]
+    assert sorted({line.get_xdata()[0] for line in lines} - {rows["threshold"][0]}) == [
+        SPECS["sparsity"].near_zero,
+        SPECS["sparsity"].high,
+    ]
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
@@ -179,8 +201,9 @@ def test_rules_and_controls_have_panels_of_their_own_and_js_is_in_both():
     assert len(drawn_figure("cross_sampling", cross_sampling(["heldout"], criteria=["entropy_primary"])).axes) == 2
 
 
-def test_every_control_of_the_tables_is_drawn():
-    assert set(sweep_figures.CONTROLS) == set(sweep.CONTROLS)
+def test_every_rule_and_control_has_a_look():
+    looks = [rule_line(rule) for rule in RULES]
+    assert len({(look["color"], look["marker"]) for look in looks}) == len(looks)
 
 
 def test_a_rule_looks_the_same_whatever_else_is_drawn():

@@ -15,10 +15,10 @@ VOCABULARY = 12
 TOP_P = 0.7
 
 
-def analysis(**changes) -> dict:
-    """The analysis section as a script receives it, with few resamples."""
+def analysis(**changes) -> Analysis:
+    """The analysis section with few resamples."""
     given = {"bootstrap": {"replicates": 200}, "identity_minimum": 5, "identity_tokens": 4} | changes
-    return Analysis.model_validate(given).model_dump(mode="json")
+    return Analysis.model_validate(given)
 
 
 def four_digits(value: float) -> float:
@@ -171,11 +171,12 @@ def write_rollouts(folder: Path, model: str, accuracy: float, problem_set="heldo
 
 
 def write_metrics(folder: Path, model: str, rows: list[dict]) -> Path:
-    """A trained model's folder with the metrics that its run reported."""
+    """The manifest of a trained model, beside the metrics that its run reported."""
     made = folder / "models" / model
     made.mkdir(parents=True)
     (made / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return made
+    (made / "manifest.json").write_text("{}")
+    return made / "manifest.json"
 
 
 def write_cross_samples(

@@ -13,20 +13,23 @@ from tables.examples import (
     write_rollouts,
     write_scores,
 )
+from tokenshift.config.specs import TrainingGroups
+from tokenshift.registries.claims import CLAIMS
 from tokenshift.tables import claims, rank_reordering, recovered_gain, sparsity
 from tokenshift.tables.claims import verdict
 
 INF = math.inf
 SETTINGS = analysis()
-PAIRS = {"dapo": {"control": "sft"}, "sft": {"control": None}}
+CONTROL_OF = {"dapo": "sft", "sft": None}
 FORWARD = {INF: (0.1, 0, 0), 0.3: (0.7, 4, 1), 0.1: (0.8, 8, 2), 0.01: (0.8, 9, 3), -INF: (0.8, 20, 5)}
 FORWARD_RANDOM = {INF: (0.1, 0, 0), 0.3: (0.1, 4, 0), 0.1: (0.2, 8, 1), 0.01: (0.3, 9, 3), -INF: (0.8, 20, 5)}
 REVERSE = {INF: (0.8, 0, 0), 0.3: (0.5, 4, 1), 0.1: (0.4, 8, 2), -INF: (0.1, 20, 5)}
-TRAINING = {
-    "groups": {"dapo": {"1": "dapo-s1", "2": "dapo-s2"}, "high": {"1": "high-s1", "2": "high-s2"}},
-    "base_of": {},
-    "baseline_of": {"high": "dapo", "low": "dapo"},
-}
+TRAINING = TrainingGroups(
+    groups={"dapo": {1: "dapo-s1", 2: "dapo-s2"}, "high": {1: "high-s1", 2: "high-s2"}},
+    base_of={},
+    baseline_of={"high": "dapo", "low": "dapo"},
+)
+NOT_TRAINED = TrainingGroups(groups={}, base_of={}, baseline_of={})
 NOTHING = {"scores": [], "cross_samples": [], "checkpoint_scores": [], "rollouts": []}
 
 
@@ -52,7 +55,7 @@ def paths(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(paths):
-    return claims.table(paths, PAIRS, TRAINING, SETTINGS)
+    return claims.table(paths, CONTROL_OF, TRAINING, SETTINGS)
 
 
 def rows(table: pl.DataFrame, claim: str) -> list[dict]:
@@ -129,9 +132,9 @@ def test_gain_is_taken_at_the_lowest_threshold_within_the_budget(paths, table):
     forward, reverse = rows(table, "C11")[0], rows(table, "C12")[0]
     assert (forward["estimate"], forward["verdict"]) == (pytest.approx(1.0), "supports")
     assert (reverse["estimate"], reverse["verdict"]) == (pytest.approx(4 / 7), "contradicts")
-    tight = claims.table(paths, PAIRS, None, analysis(claims={"budget": 0.05}))
+    tight = claims.table(paths, CONTROL_OF, NOT_TRAINED, analysis(claims={"budget": 0.05}))
     assert rows(tight, "C11")[0]["estimate"] == pytest.approx(6 / 7)
-    none = claims.table(paths, PAIRS, None, analysis(claims={"budget": 0.01}))
+    none = claims.table(paths, CONTROL_OF, NOT_TRAINED, analysis(claims={"budget": 0.01}))
     assert rows(none, "C11")[0]["verdict"] == "not measured"
 
 
@@ -158,7 +161,9 @@ def test_c13_is_judged_against_the_strictest_control_there_is(tmp_path):
     ]:
         if control != "random":
             files.append(write_cross_samples(tmp_path, strict, run=f"forward-{control}"))
-        forward, reverse = rows(claims.table(NOTHING | {"cross_samples": files}, PAIRS, None, SETTINGS), "C13")
+        forward, reverse = rows(
+            claims.table(NOTHING | {"cross_samples": files}, CONTROL_OF, NOT_TRAINED, SETTINGS), "C13"
+        )
         assert forward["quantity"].endswith(f"JS minus {said}")
         assert forward["estimate"] == pytest.approx(1 - 1 / 7 if control == "random" else 1 - 6 / 7)
         assert reverse["quantity"].endswith("JS minus random at the same switched share")
@@ -169,7 +174,7 @@ def test_c13_is_judged_against_the_strictest_control_there_is(tmp_path):
 def test_without_a_gain_its_share_is_inconclusive_or_undefined(tmp_path, end):
     worse = {INF: (0.1, 0, 0), 0.1: (0.3, 8, 2), -INF: (end, 20, 5)}
     files = NOTHING | {"cross_samples": [write_cross_samples(tmp_path, worse)]}
-    (row,) = rows(claims.table(files, PAIRS, None, SETTINGS), "C11")
+    (row,) = rows(claims.table(files, CONTROL_OF, NOT_TRAINED, SETTINGS), "C11")
     assert row["verdict"] == ("not measured" if end == 0.1 else "inconclusive")
 
 
@@ -181,10 +186,10 @@ def test_weights_are_compared_over_paired_seeds(table):
 
 def test_seeds_that_disagree_or_one_alone_do_not_decide_whether_weights_help(tmp_path):
     paths = [write_rollouts(tmp_path, *item) for item in {"d1": 0.5, "d2": 0.6, "h1": 0.9, "h2": 0.7}.items()]
-    two = {"dapo": {"1": "d1", "2": "d2"}, "high": {"1": "h1", "2": "h2"}}
-    one = {"dapo": {"1": "d1"}, "high": {"1": "h1"}}
+    two = {"dapo": {1: "d1", 2: "d2"}, "high": {1: "h1", 2: "h2"}}
+    one = {"dapo": {1: "d1"}, "high": {1: "h1"}}
     for groups, estimate in ((two, 0.25), (one, 0.4)):
-        training = TRAINING | {"groups": groups, "baseline_of": {"high": "dapo"}}
+        training = TrainingGroups(groups=groups, base_of={}, baseline_of={"high": "dapo"})
         (row,) = rows(claims.table(NOTHING | {"rollouts": paths}, {}, training, SETTINGS), "C15")
         assert (row["estimate"], row["verdict"]) == (pytest.approx(estimate), "inconclusive")
 
@@ -202,7 +207,7 @@ def test_growth_is_between_the_first_and_the_last_checkpoint(paths, table):
 
 def test_what_the_study_did_not_make_is_not_measured(paths):
     only_base = NOTHING | {"scores": paths["scores"][2:]}
-    table = claims.table(only_base, PAIRS, TRAINING, SETTINGS)
+    table = claims.table(only_base, CONTROL_OF, TRAINING, SETTINGS)
     assert table["verdict"].unique().to_list() == ["not measured"]
     assert table["estimate"].is_null().all()
     assert len(table) == 17
@@ -210,6 +215,10 @@ def test_what_the_study_did_not_make_is_not_measured(paths):
 
 def test_one_problem_decides_nothing(tmp_path):
     files = NOTHING | {"scores": [write_scores(tmp_path, problems=1)]}
-    table = claims.table(files, PAIRS, None, SETTINGS).filter(pl.col("estimate").is_not_null())
+    table = claims.table(files, CONTROL_OF, NOT_TRAINED, SETTINGS).filter(pl.col("estimate").is_not_null())
     assert len(table) >= 5
     assert table["verdict"].unique().to_list() == ["inconclusive"]
+
+
+def test_every_claim_is_measured(table):
+    assert set(table["claim"]) == set(CLAIMS)

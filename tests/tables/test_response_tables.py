@@ -7,6 +7,7 @@ from scipy import stats
 
 from tables.examples import analysis, four_digits, write_checkpoint_scores, write_rollouts
 from tokenshift.artifacts import read_parquet
+from tokenshift.config.specs import TrainingGroups
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CHECKPOINT_SCORES
 from tokenshift.tables import evolution, training
@@ -31,15 +32,11 @@ def test_evolution(tmp_path):
         assert (row["n_problems"], row["n_tokens"]) == (6, 120)
 
 
-GROUPS = {
-    "groups": {
-        "base": {"0": "base"},
-        "dapo": {"1": "dapo-s1", "2": "dapo-s2"},
-        "high": {"1": "high-s1", "2": "high-s2"},
-    },
-    "base_of": {"dapo": "base", "high": "base"},
-    "baseline_of": {"high": "dapo"},
-}
+GROUPS = TrainingGroups(
+    groups={"base": {0: "base"}, "dapo": {1: "dapo-s1", 2: "dapo-s2"}, "high": {1: "high-s1", 2: "high-s2"}},
+    base_of={"dapo": "base", "high": "base"},
+    baseline_of={"high": "dapo"},
+)
 ACCURACIES = {"base": 0.2, "dapo-s1": 0.5, "dapo-s2": 0.7, "high-s1": 0.6, "high-s2": 0.9}
 
 
@@ -60,8 +57,8 @@ def test_training(tmp_path):
 
 def test_every_compared_model_has_its_own_baseline(tmp_path):
     accuracies = ACCURACIES | {"low-s1": 0.5, "low-s2": 0.8}
-    groups = GROUPS["groups"] | {"low": {"1": "low-s1", "2": "low-s2"}}
-    given = GROUPS | {"groups": groups, "baseline_of": {"high": "dapo", "low": "high"}}
+    groups = GROUPS.groups | {"low": {1: "low-s1", 2: "low-s2"}}
+    given = TrainingGroups(groups=groups, base_of=GROUPS.base_of, baseline_of={"high": "dapo", "low": "high"})
     table = training.table([write_rollouts(tmp_path, *item) for item in accuracies.items()], given, SETTINGS)
     assert value(table, model="high", seed=1, quantity="accuracy_minus_baseline") == pytest.approx(0.1)
     assert value(table, model="low", seed=1, quantity="accuracy_minus_baseline") == pytest.approx(-0.1)
@@ -99,6 +96,7 @@ def test_a_group_without_rollouts_is_left_out_and_half_a_group_is_refused(tmp_pa
 
 def test_seeds_are_paired_with_the_baselines(tmp_path):
     paths = [write_rollouts(tmp_path, name, accuracy) for name, accuracy in ACCURACIES.items()]
-    other_seeds = GROUPS["groups"] | {"high": {"1": "high-s1", "3": "high-s2"}}
+    groups = GROUPS.groups | {"high": {1: "high-s1", 3: "high-s2"}}
+    other_seeds = TrainingGroups(groups=groups, base_of=GROUPS.base_of, baseline_of=GROUPS.baseline_of)
     with pytest.raises(StudyError, match=r"one has \[1, 3\], the baseline \[1, 2\]"):
-        training.table(paths, GROUPS | {"groups": other_seeds}, SETTINGS)
+        training.table(paths, other_seeds, SETTINGS)

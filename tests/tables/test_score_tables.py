@@ -14,6 +14,9 @@ from tables.examples import (
     write_vocabulary,
 )
 from tokenshift.artifacts import write_parquet
+from tokenshift.config.measurements import Truncation
+from tokenshift.config.specs import PairModels
+from tokenshift.cross_sampling.positions import index_edges
 from tokenshift.errors import StudyError
 from tokenshift.schemas import SCORES
 from tokenshift.tables import (
@@ -28,14 +31,13 @@ from tokenshift.tables import (
     top_k_overlap,
     truncation,
 )
-from tokenshift.tables.position_profile import index_edges
-from tokenshift.tables.statistics import Bootstrap
+from tokenshift.tables.statistics import problem_weights
 
 FRAME = scores()
 COLUMN = {name: FRAME[name].to_numpy().astype(float) for name in FRAME.columns if FRAME[name].dtype.is_numeric()}
 JS = COLUMN["js"]
 SETTINGS = analysis()
-MODELS = {"dapo": {"base": "base", "tuned": "dapo-s1"}}
+MODELS = {"dapo": PairModels(base="base", tuned="dapo-s1")}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_intervals_are_those_of_resampled_problems(path):
     row = only(sparsity.table([path], SETTINGS), divergence="js", quantity="mean")
     by_problem = FRAME.partition_by("problem_id")
     means = []
-    for weights in Bootstrap(**SETTINGS["bootstrap"]).weights(6)[1:]:
+    for weights in problem_weights(SETTINGS.bootstrap, 6)[1:]:
         drawn = [part for part, count in zip(by_problem, weights, strict=True) for _ in range(int(count))]
         means.append(np.concatenate([part["js"].to_numpy().astype(float) for part in drawn]).mean())
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
@@ -145,7 +147,7 @@ def test_index_bins_start_with_single_tokens_and_end_at_the_longest_response(lon
 
 
 def test_entropy_by_js(path):
-    table = entropy_by_js.table([path], SETTINGS)
+    table = entropy_by_js.table([path], 0.5, SETTINGS)
     for policy in ("base", "tuned"):
         entropy = COLUMN[f"entropy_{policy}"]
         rows = table.filter(policy=policy)
@@ -166,7 +168,7 @@ def test_js_entropy(path):
     assert len(table) == 2 * 8 * 8
     for policy in ("base", "tuned"):
         rows, entropy = table.filter(policy=policy), COLUMN[f"entropy_{policy}"]
-        joint, _, _ = np.histogram2d(JS, entropy, [SETTINGS["js_edges"], SETTINGS["entropy_edges"]])
+        joint, _, _ = np.histogram2d(JS, entropy, [SETTINGS.js_edges, SETTINGS.entropy_edges])
         assert joint.sum() == len(JS)
         assert rows["estimate"].to_numpy() == pytest.approx(joint.ravel() / len(JS))
         assert (rows["ci_low"] <= rows["ci_high"]).all()
@@ -174,7 +176,7 @@ def test_js_entropy(path):
 
 
 def test_an_empty_cell_is_kept_without_an_estimate(path):
-    table = entropy_by_js.table([path], analysis(js_edges=[0.0, 0.6931, 0.69315, 0.6932]))
+    table = entropy_by_js.table([path], 0.5, analysis(js_edges=[0.0, 0.6931, 0.69315, 0.6932]))
     empty = only(table, quantity="mean_entropy", policy="base", js_low=0.69315)
     assert (empty["estimate"], empty["ci_low"], empty["n_problems"], empty["n_tokens"]) == (None, None, 0, 0)
 
@@ -273,11 +275,8 @@ def test_files_follow_one_another(path):
 
 def test_truncation(path):
     """js of the full distributions, of the nuclei, and of the one ablated truncation of the examples."""
-    scoring = {
-        "truncation": {"temperature": 1.0, "top_p": 0.7},
-        "ablation": [{"temperature": 0.5, "top_p": 1.0}],
-    }
-    table = truncation.table([path], scoring, SETTINGS)
+    nucleus, tempered = Truncation(temperature=1.0, top_p=0.7), Truncation(temperature=0.5, top_p=1.0)
+    table = truncation.table([path], nucleus, [tempered], SETTINGS)
     columns = {
         (1.0, 1.0): JS,
         (1.0, 0.7): COLUMN["js_nucleus"],
@@ -287,9 +286,9 @@ def test_truncation(path):
     for (temperature, top_p), values in columns.items():
         expected = {
             "mean": values.mean(),
-            "share_near_zero": (values < SETTINGS["near_zero"]).mean(),
-            "share_high": (values > SETTINGS["high"]).mean(),
-            "share_high_of_full": (values > SETTINGS["high"])[SETTINGS["high"] < JS].mean(),
+            "share_near_zero": (values < SETTINGS.near_zero).mean(),
+            "share_high": (values > SETTINGS.high).mean(),
+            "share_high_of_full": (values > SETTINGS.high)[SETTINGS.high < JS].mean(),
         }
         for quantity, value in expected.items():
             row = only(table, temperature=temperature, top_p=top_p, quantity=quantity)

@@ -7,15 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from tokenshift.config.analysis import Bootstrap
 from tokenshift.errors import StudyError
 from tokenshift.tables.statistics import (
-    Bootstrap,
     Resampled,
     average,
     average_of_seeds,
     pass_at,
+    problem_weights,
     quotient,
     ratio_of_sums,
+    summarise,
     t_interval,
     variance_explained,
     weighted_quantiles,
@@ -29,19 +31,19 @@ def resampled(numerator, denominator, bootstrap=BOOTSTRAP, problem_ids=None):
     numerator, denominator = (np.asarray(sums, float)[:, None] for sums in (numerator, denominator))
     return Resampled(
         problem_ids or tuple(f"{index:04}" for index in range(len(numerator))),
-        ratio_of_sums(bootstrap.weights(len(numerator)), numerator, denominator),
+        ratio_of_sums(problem_weights(bootstrap, len(numerator)), numerator, denominator),
         (denominator > 0).sum(axis=0),
         denominator.sum(axis=0).astype(int),
     )
 
 
 def interval(cells, bootstrap=BOOTSTRAP):
-    estimate = bootstrap.summarise(cells)
+    estimate = summarise(bootstrap, cells)
     return float(estimate.ci_low[0]), float(estimate.ci_high[0])
 
 
 def test_resamples_draw_as_many_problems_as_there_are():
-    weights = BOOTSTRAP.weights(17)
+    weights = problem_weights(BOOTSTRAP, 17)
     assert weights.shape == (401, 17)
     assert (weights[0] == 1).all()
     assert (weights.sum(axis=1) == 17).all()
@@ -49,22 +51,26 @@ def test_resamples_draw_as_many_problems_as_there_are():
 
 
 def test_resamples_depend_on_seed_and_number_of_problems_alone():
-    assert (Bootstrap(400, 0.5, 3).weights(17) == BOOTSTRAP.weights(17)).all()
-    assert (Bootstrap(400, 0.95, 4).weights(17) != BOOTSTRAP.weights(17)).any()
+    assert (
+        problem_weights(Bootstrap(replicates=400, confidence=0.5, seed=3), 17) == problem_weights(BOOTSTRAP, 17)
+    ).all()
+    assert (
+        problem_weights(Bootstrap(replicates=400, confidence=0.95, seed=4), 17) != problem_weights(BOOTSTRAP, 17)
+    ).any()
 
 
 def test_ratio_of_sums_is_the_mean_over_the_resampled_positions():
     generator = np.random.default_rng(0)
     positions = [generator.random(generator.integers(1, 9)) for _ in range(12)]
     cell = resampled([values.sum() for values in positions], [len(values) for values in positions])
-    for weights, draw in zip(BOOTSTRAP.weights(12)[:50], cell.draws[:50, 0], strict=True):
+    for weights, draw in zip(problem_weights(BOOTSTRAP, 12)[:50], cell.draws[:50, 0], strict=True):
         pooled = np.concatenate([np.tile(values, int(w)) for w, values in zip(weights, positions, strict=True)])
         assert draw == pytest.approx(pooled.mean())
 
 
 def test_interval_of_a_mean_agrees_with_scipy():
     values = np.random.default_rng(1).gamma(2.0, size=80)
-    ours = interval(resampled(values, np.ones(80), many := Bootstrap(9999, 0.9, 0)), many)
+    ours = interval(resampled(values, np.ones(80), many := Bootstrap(replicates=9999, confidence=0.9, seed=0)), many)
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=9999, confidence_level=0.9, method="percentile", rng=np.random.default_rng(5)
     ).confidence_interval
@@ -74,7 +80,7 @@ def test_interval_of_a_mean_agrees_with_scipy():
 
 def test_interval_over_problems_covers_and_one_over_positions_does_not():
     generator = np.random.default_rng(2)
-    quick, trials, covered, naively_covered = Bootstrap(300, 0.95, 1), 400, 0, 0
+    quick, trials, covered, naively_covered = Bootstrap(replicates=300, confidence=0.95, seed=1), 400, 0, 0
     for _ in range(trials):
         effect = generator.normal(size=(50, 1))
         positions = effect + generator.normal(size=(50, 10))
@@ -106,7 +112,7 @@ def test_ratio_of_ratios_is_taken_in_each_resample():
 
 def test_a_zero_denominator_is_undefined():
     assert np.isnan(quotient(np.array([0.0, 1.0]), np.array([0.0, 0.0]))).all()
-    estimate = BOOTSTRAP.summarise(resampled([0, 0, 0], [0, 0, 0]))
+    estimate = summarise(BOOTSTRAP, resampled([0, 0, 0], [0, 0, 0]))
     assert np.isnan([estimate.estimate[0], estimate.ci_low[0], estimate.ci_high[0]]).all()
 
 
@@ -118,7 +124,7 @@ def test_resamples_without_the_cell_are_left_out_of_its_interval():
 
 def test_one_problem_has_an_estimate_but_no_interval():
     for cell in (resampled([3], [10]), resampled([3, 0, 0], [10, 0, 0])):
-        estimate = BOOTSTRAP.summarise(cell)
+        estimate = summarise(BOOTSTRAP, cell)
         assert estimate.estimate[0] == pytest.approx(0.3)
         assert np.isnan([estimate.ci_low[0], estimate.ci_high[0]]).all()
 
@@ -164,7 +170,7 @@ def test_weighted_quantiles_are_those_of_the_repeated_values(rows, weights, q):
 def test_weighted_quantiles_agree_with_numpy():
     generator = np.random.default_rng(7)
     values, problem = generator.exponential(size=3000), generator.integers(0, 20, size=3000)
-    weights, quantiles = BOOTSTRAP.weights(20)[:40], [0.5, 0.75, 0.9, 0.95, 0.99]
+    weights, quantiles = problem_weights(BOOTSTRAP, 20)[:40], [0.5, 0.75, 0.9, 0.95, 0.99]
     draws = weighted_quantiles(weights, values, problem, np.ones(3000), quantiles)
     for row, draw in zip(weights, draws, strict=True):
         repeated = np.repeat(values, row[problem].astype(int))
@@ -181,8 +187,8 @@ def test_variance_explained_agrees_with_scipys_anova():
     generator = np.random.default_rng(8)
     problem, group = generator.integers(0, 10, size=(2, 400))
     values = group / 5 + generator.normal(size=400)
-    draws = variance_explained(BOOTSTRAP.weights(10)[:20], *group_sums(values, problem, group), chunk=7)
-    for weights, draw in zip(BOOTSTRAP.weights(10), draws, strict=False):
+    draws = variance_explained(problem_weights(BOOTSTRAP, 10)[:20], *group_sums(values, problem, group), chunk=7)
+    for weights, draw in zip(problem_weights(BOOTSTRAP, 10), draws, strict=False):
         repeats = weights[problem].astype(int)
         drawn, drawn_group = np.repeat(values, repeats), np.repeat(group, repeats)
         samples = [drawn[drawn_group == g] for g in np.unique(drawn_group)]

@@ -10,14 +10,15 @@ import pytest
 
 from tables.examples import analysis, write, write_cross_samples, write_random_sweep
 from tokenshift.artifacts import read_parquet
+from tokenshift.config.analysis import Bootstrap
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CROSS_SAMPLES
 from tokenshift.tables import cross_sampling, recovered_gain, replacement_positions
-from tokenshift.tables.statistics import Bootstrap
+from tokenshift.tables.statistics import problem_weights, summarise
 from tokenshift.tables.sweep import Sweep, sweep
 
 SETTINGS = analysis()
-BOOTSTRAP = Bootstrap(**SETTINGS["bootstrap"])
+BOOTSTRAP = SETTINGS.bootstrap
 INF = math.inf
 FORWARD = {INF: (0.2, 0, 0), 0.3: (0.4, 4, 1), 0.1: (0.6, 8, 2), -INF: (0.7, 20, 5)}
 RANDOM = {INF: (0.2, 0, 0), 0.3: (0.2, 4, 0), 0.1: (0.3, 8, 1), -INF: (0.7, 20, 5)}
@@ -87,7 +88,7 @@ def test_every_quantity_against_numpy(tmp_path):
 def test_intervals_are_those_of_resampled_problems(tmp_path):
     path = write_random_sweep(tmp_path, seed=2, thresholds=THRESHOLDS)
     measured, frame = sweep(path, BOOTSTRAP), read_parquet(path, CROSS_SAMPLES)
-    weights = BOOTSTRAP.weights(5)
+    weights = problem_weights(BOOTSTRAP, 5)
     for step, threshold in enumerate(THRESHOLDS):
         parts = frame.filter(threshold=threshold).partition_by("problem_id")
         replaced = np.array([part["replaced"].list.sum().sum() for part in parts])
@@ -112,7 +113,7 @@ def test_paired_intervals_cover_and_are_tighter_than_unpaired_ones():
         chance, uniform = 0.8 * generator.random((40, 1, 1)), generator.random((40, 1, 8))
         correct = (uniform < chance + np.array([0, 0.1])[:, None]).astype(int)
         measured = Sweep(Path(), [INF, -INF], ids, {"correct": correct, "tokens": np.ones_like(correct)}, bootstrap)
-        difference, single = (bootstrap.summarise(cells) for cells in (measured.gap, measured.accuracy))
+        difference, single = (summarise(bootstrap, cells) for cells in (measured.gap, measured.accuracy))
         covered.append(difference.ci_low[0] <= 0.1 <= difference.ci_high[0])
         widths.append((difference.ci_high[0] - difference.ci_low[0], single.ci_high[0] - single.ci_low[0]))
     assert 0.91 <= np.mean(covered) <= 0.98
@@ -172,7 +173,7 @@ def test_a_paired_interval_reaches_no_earlier(tmp_path):
         path = write_random_sweep(tmp_path / str(seed), seed=seed, thresholds=THRESHOLDS, problems=12)
         measured = sweep(path, BOOTSTRAP)
         for index in recovered_gain.reaching(measured, paired=True):
-            difference = BOOTSTRAP.summarise(measured.accuracy - measured.accuracy[-1:])
+            difference = summarise(BOOTSTRAP, measured.accuracy - measured.accuracy[-1:])
             rises = measured.gap.draws[0, 0] > 0
             assert difference.ci_high[index] >= 0 if rises else difference.ci_low[index] <= 0
 
@@ -202,7 +203,7 @@ def test_a_random_control_of_other_thresholds_is_refused(tmp_path):
 def test_positions_against_numpy(tmp_path):
     settings = analysis(position_bins=7)
     path = write_random_sweep(tmp_path, seed=3, thresholds=THRESHOLDS)
-    table, frame = replacement_positions.table([path], settings), read_parquet(path, CROSS_SAMPLES)
+    table, frame = replacement_positions.table([path], 0.1, settings), read_parquet(path, CROSS_SAMPLES)
     assert table["threshold"].unique(maintain_order=True).to_list() == THRESHOLDS[1:-1]
     for row in table.iter_rows(named=True):
         lists = frame.filter(threshold=row["threshold"])
@@ -223,17 +224,17 @@ def test_positions_against_numpy(tmp_path):
 def test_positions_mark_the_step_that_the_claims_judge(tmp_path):
     paths = [write_cross_samples(tmp_path, FORWARD), write_cross_samples(tmp_path, RANDOM, run="forward-random")]
     for budget, threshold in ((0.1, 0.1), (0.05, 0.3), (0.01, 0.3)):
-        table = replacement_positions.table(paths, analysis(claims={"budget": budget}))
+        table = replacement_positions.table(paths, budget, SETTINGS)
         marked = table.filter("at_budget").select("criterion", "threshold").unique(maintain_order=True)
         assert marked.rows() == [("js", threshold), ("random", threshold)]
 
 
 def test_positions_are_the_same_in_shards_and_however_many_are_read_at_once(tmp_path, monkeypatch):
     path = write_random_sweep(tmp_path, seed=4, thresholds=THRESHOLDS)
-    whole, rows = replacement_positions.table([path], SETTINGS), read_parquet(path, CROSS_SAMPLES)
+    whole, rows = replacement_positions.table([path], 0.1, SETTINGS), read_parquet(path, CROSS_SAMPLES)
     folder = tmp_path / "sharded" / "dapo" / "heldout" / "forward-js.parquet"
     for shard, part in enumerate((rows[:31], rows[31:])):
         write(folder / f"{shard}.parquet", part, CROSS_SAMPLES)
     monkeypatch.setattr(replacement_positions, "RESPONSES_AT_ONCE", 7)
-    assert replacement_positions.table([folder], SETTINGS).equals(whole)
+    assert replacement_positions.table([folder], 0.1, SETTINGS).equals(whole)
     assert cross_sampling.table([folder], SETTINGS).equals(cross_sampling.table([path], SETTINGS))

@@ -18,6 +18,8 @@ from tables.examples import (
     write_scores,
     write_vocabulary,
 )
+from tokenshift.config.analysis import Measures
+from tokenshift.config.section import part_of
 
 ROOT = Path(__file__).parents[2]
 KEYS = {
@@ -40,14 +42,18 @@ KEYS = {
     "training_curves": ["models"],
     "claims": ["scores", "cross_samples", "checkpoint_scores", "rollouts"],
 }
-SPEC = {
-    "analysis": analysis(),
-    "pairs": {"dapo": {"control": None, "base": "base", "tuned": "base"}},
-    "scoring": {"truncation": {"temperature": 1.0, "top_p": 0.7}, "ablation": [{"temperature": 0.5, "top_p": 1.0}]},
-    "training": None,
-    "groups": {"base": {"0": "base"}},
-    "base_of": {},
-    "baseline_of": {},
+HASHES = {"code": "", "environment": ""}
+MEASURED = {"analysis": part_of(analysis(), Measures), **HASHES}
+TRAINING = {"groups": {"base": {"0": "base"}}, "base_of": {}, "baseline_of": {}}
+TRUNCATION = {"temperature": 1.0, "top_p": 0.7}
+SPECS = dict.fromkeys(KEYS, MEASURED) | {
+    "entropy_by_js": MEASURED | {"low_entropy": 0.5},
+    "position_profile": MEASURED | {"pairs": {"dapo": {"base": "base", "tuned": "base"}}},
+    "truncation": MEASURED | {"truncation": TRUNCATION, "ablation": [{"temperature": 0.5, "top_p": 1.0}]},
+    "replacement_positions": MEASURED | {"budget": 0.1},
+    "training": MEASURED | {"training": TRAINING},
+    "training_curves": HASHES | {"groups": TRAINING["groups"], "confidence": 0.95},
+    "claims": HASHES | {"control_of": {"dapo": None}, "training": TRAINING, "analysis": analysis().plain()},
 }
 
 
@@ -68,7 +74,7 @@ def files(tmp_path_factory):
 def run(name: str, inputs: dict[str, Path], output: Path) -> subprocess.CompletedProcess:
     flags = [part for kind, path in inputs.items() for part in (f"--{kind.replace('_', '-')}", str(path))]
     script = ROOT / "workflow" / "scripts" / "tables" / f"{name}.py"
-    command = [sys.executable, str(script), "--spec", json.dumps(SPEC), *flags, "--output", str(output)]
+    command = [sys.executable, str(script), "--spec", json.dumps(SPECS[name]), *flags, "--output", str(output)]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 

@@ -10,9 +10,11 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
+from tokenshift.config.analysis import Measures
 from tokenshift.config.compute import Hardware
 from tokenshift.config.loading import load_study
 from tokenshift.config.measurements import Compared, Drafting, ResponseSampling
+from tokenshift.config.section import part_of
 from tokenshift.errors import StudyError
 from tokenshift.provenance.packages import require_locked
 from tokenshift.provenance.hashes import code_hash, file_hash
@@ -93,11 +95,6 @@ def manifest(model):
 def heldout_problems(rl):
     """The problem set that a training run is evaluated on while it runs; none without `evaluation`."""
     return [] if rl.evaluation is None else f"{RESULTS}/problems/{rl.evaluation.problems}.parquet"
-
-
-def part_of(value, kind):
-    """Those keys of a section that it has from the section type `kind`, as plain data."""
-    return value.model_dump(mode="json", include=set(kind.model_fields))
 
 
 def training_spec(model):

@@ -25,7 +25,18 @@ CATEGORIES = {
 }
 
 
-for figure in table_names():
+# What figures need beside their table: the names of all pairs, for their colours, and thresholds that they name.
+PAIRS = {"pairs": sorted(STUDY.pairs)}
+HIGH = PAIRS | {"high": STUDY.analysis.high}
+THRESHOLDS = HIGH | {"near_zero": STUDY.analysis.near_zero}
+FIGURE_SETTINGS = {
+    **dict.fromkeys(["position_profile", "token_identity", "evolution"], PAIRS),
+    **dict.fromkeys(["top_k_overlap", "rank_reordering", "low_probability", "mass_reallocation"], HIGH),
+    **dict.fromkeys(["sparsity", "truncation"], THRESHOLDS),
+    "entropy_by_js": PAIRS | {"low_entropy": STUDY.analysis.claims.low_entropy},
+}
+
+for figure in TABLES:
 
     rule:
         name:
@@ -55,16 +66,9 @@ for figure in table_names():
             runtime=5,
         params:
             figure=figure,
-            spec=spec(
-                f"figures/{figure}.py",
-                "analysis",
-                pairs=sorted(STUDY.pairs),
-                near_zero=STUDY.analysis.near_zero,
-                high=STUDY.analysis.high,
-                low_entropy=STUDY.analysis.claims.low_entropy,
-            ),
+            spec=spec(f"figures/{figure}.py", "analysis", **FIGURE_SETTINGS.get(figure, {})),
         message:
             f"Figure {figure}"
         shell:
             "python $SCRIPTS/figures/{params.figure}.py --spec {params.spec:q} --table {input.table} --output-pdf {output.pdf}"
-            " --output-png {output.png} --output-csv {output.csv} 2> >(tee {log} >&2)"
+            " --output-png {output.png} --output-csv {output.csv} 2> {log}"

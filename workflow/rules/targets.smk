@@ -3,23 +3,6 @@
 from tokenshift.registries.controls import CONTROLS
 from tokenshift.registries.trajectories import Mixed
 
-SCORE_TABLES = [
-    "sparsity",
-    "entropy_by_js",
-    "js_entropy",
-    "top_k_overlap",
-    "rank_reordering",
-    "low_probability",
-    "mass_reallocation",
-]
-
-SWEEP_TABLES = [
-    "cross_sampling",
-    "recovered_gain",
-    "budget_frontier",
-    "replacement_positions",
-]
-
 
 def trajectory_responses(wildcards):
     """The file whose responses are scored: rollouts of the pair's tuned or base model, or a sweep's cross-samples."""
@@ -89,20 +72,6 @@ def all_vocabularies():
     return expand(f"{RESULTS}/vocabularies/{{pair}}.parquet", pair=STUDY.pairs)
 
 
-def table_names():
-    """Tables that this study has data for."""
-    names = [*SCORE_TABLES, "position_profile", "token_identity", "training"]
-    names += ["truncation"] if STUDY.scoring.ablation else []
-    names += ["training_curves"] if rl_models() else []
-    names += ["evolution"] if all_checkpoint_scores() else []
-    names += SWEEP_TABLES if all_cross_samples() else []
-    return [*names, "claims"]
-
-
-def all_tables():
-    return expand(f"{RESULTS}/tables/{{table}}.csv", table=table_names())
-
-
 def rl_models():
     """RL-tuned models that are evaluated: one that nothing uses is not trained for its curves."""
     return [model for model in evaluated_models() if STUDY.models[model].origin == "rl"]
@@ -129,7 +98,3 @@ def training_groups():
         "base_of": base_of,
         "baseline_of": STUDY.training.baseline_of if STUDY.training else {},
     }
-
-
-def all_figures():
-    return expand(f"{RESULTS}/figures/{{figure}}.{{form}}", figure=table_names(), form=["pdf", "png", "csv"])

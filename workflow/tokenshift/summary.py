@@ -1,6 +1,6 @@
 """The closing words of a run: where its figures are and what became of the claims, as plain text.
 
-Printed by the process that runs the workflow, so it imports nothing but the standard library.
+Printed by the process that runs the workflow, so it imports nothing heavy.
 """
 
 import csv
@@ -9,34 +9,10 @@ from collections import Counter
 from itertools import groupby, zip_longest
 from pathlib import Path
 
+from tokenshift.registries.claims import ORDER, statement
+
 WIDTH = 100
 LONGEST_NAME = 22  # characters of a pair's or problem set's name
-
-STATEMENTS = {
-    "C1": "shifts are sparse",
-    "C2": "supervised fine-tuning is denser",
-    "C3": "shifts are high at the start",
-    "C4": "shifts rise at the end",
-    "C5": "unchanged tokens are confident",
-    "C6": "confident tokens overridden too",
-    "C7": "context beats identity",
-    "C8": "the top-2 candidates stay",
-    "C9": "reordering within the top 3",
-    "C10": "little comes from nowhere",
-    "C11": "few tokens suffice for the gain",
-    "C12": "without them the gain is lost",
-    "C13": "beats random positions",
-    "C14": "high quantiles grow fastest",
-    "C15": "divergence weights help",
-}
-
-
-def statement(claim: str, quantity: str) -> str:
-    """The claim in a few words, with the direction where it is measured in both."""
-    said = STATEMENTS.get(claim, quantity)
-    if claim != "C13":
-        return said
-    return f"{said}, {'reverse' if 'reverse' in quantity else 'forward'}"
 
 
 def short_number(value: float) -> str:
@@ -88,8 +64,8 @@ def claim_lines(rows: list[dict[str, str]]) -> list[str]:
 
 
 def claim_key(row: dict[str, str]) -> tuple[int, str]:
-    """Number of a row's claim, and the claim in words."""
-    return int(row["claim"].removeprefix("C")), statement(row["claim"], row["quantity"])
+    """Place of a row's claim among all, and the claim in words."""
+    return ORDER.index(row["claim"]), statement(row["claim"], row["quantity"])
 
 
 def clipped(name: str) -> str:

@@ -5,8 +5,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import FigureSpec
 from tokenshift.figures.style import arrange, band, facets, legend, make_figure, numbers, style_handle
-from tokenshift.figures.sweeps import DIRECTIONS, RULES
+from tokenshift.figures.sweeps import DIRECTION_LABELS, RULE_LABELS
+from tokenshift.registries.criteria import CRITERIA
 
 POLICIES = {"per_problem": "a threshold for each problem", "one_threshold": "one threshold for all"}
 EVALUATIONS = {"cross_fitted": "judged on other samples", "naive": "judged on the samples that chose (naive)"}
@@ -17,15 +19,15 @@ LINES = {
 }
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("pair", "set", "criterion", "direction", "policy", "evaluation", "budget")
-    criteria = ["js"] if (table["criterion"] == "js").any() else list(RULES)
-    orders = {"direction": DIRECTIONS, "policy": POLICIES, "evaluation": EVALUATIONS}
+    criteria = ["js"] if (table["criterion"] == "js").any() else list(CRITERIA)
+    orders = {"direction": DIRECTION_LABELS, "policy": POLICIES, "evaluation": EVALUATIONS}
     return arrange(table, *keys, **orders, criterion=criteria, quantity=["accuracy"])
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    names = DIRECTIONS | RULES
+def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
+    names = DIRECTION_LABELS | RULE_LABELS
     figure, panels = facets(drawn, ["pair", "set", "criterion"], "direction", names, height=2.6, sharey="row")
     for axes, rows in panels:
         for (policy, evaluation), line in rows.group_by("policy", "evaluation", maintain_order=True):
@@ -43,7 +45,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, FigureSpec, select, draw)
 
 
 if __name__ == "__main__":

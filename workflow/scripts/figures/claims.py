@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from tokenshift.command import run
-from tokenshift.figures.style import FAINT, MUTED, make_figure
-from tokenshift.summary import short_number, statement
+from tokenshift.config.specs import FigureSpec
+from tokenshift.figures.style import FAINT, MUTED, arrange, make_figure
+from tokenshift.registries.claims import CLAIMS, ORDER, statement
+from tokenshift.summary import short_number
 
 VERDICTS = {
     "supports": {"facecolor": "#a3cfe8"},
@@ -16,14 +18,12 @@ VERDICTS = {
     "not measured": {"facecolor": "white", "hatch": "////"},
 }
 SIDES = {"above": ">", "below": "<"}
-TRAINING = "C15"
 ROW, COLUMN, LEGEND = 0.32, 1.2, 0.4  # inches
 SAID, BOUND, CELLS = 0.42, 2.7, 3.15  # inches from the left: the claim in words, its bound, the first pair's cells
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
-    number = pl.col("claim").str.strip_prefix("C").cast(pl.Int64)
-    return table.sort(number, maintain_order=True)
+def select(table: pl.DataFrame) -> pl.DataFrame:
+    return arrange(table, "claim", claim=ORDER)
 
 
 def draw_cell(axes: Axes, x: float, y: float, row: dict) -> None:
@@ -66,11 +66,11 @@ def draw_block(axes: Axes, rows: pl.DataFrame, top: float) -> float:
     return y
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
     said = [statement(claim, quantity) for claim, quantity in drawn.select("claim", "quantity").iter_rows()]
     rows = drawn.with_columns(said=pl.Series(said, dtype=pl.String))
     # Claims on training compare models, all others are of a policy pair: their columns differ.
-    training = pl.col("claim") == TRAINING
+    training = pl.col("claim").is_in([name for name, claim in CLAIMS.items() if claim.of_training])
     blocks = [block for block in (rows.filter(~training), rows.filter(training)) if len(block)]
     width = CELLS + COLUMN * max(block.select("set", "pair").n_unique() for block in blocks) + 0.05
     height = sum(header_height(block) + ROW * block.select("claim", "said").n_unique() for block in blocks) + LEGEND
@@ -86,7 +86,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, FigureSpec, select, draw)
 
 
 if __name__ == "__main__":

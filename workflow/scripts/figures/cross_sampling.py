@@ -5,23 +5,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import FigureSpec
 from tokenshift.figures.style import MUTED, arrange, facets, legend, make_figure, numbers
 from tokenshift.figures.sweeps import (
     COMPARED,
-    CRITERIA,
-    DIRECTIONS,
-    POLICIES,
+    DIRECTION_LABELS,
+    RULES,
     by_comparison,
     draw_curves,
     rule_handles,
 )
+from tokenshift.registries.trajectories import DIRECTIONS
 
 LABEL_PLACES = ((0.99, "right"), (0.01, "left"))
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("pair", "set", "direction", "criterion", "quantity", "budget")
-    return arrange(table, *keys, direction=POLICIES, criterion=CRITERIA, quantity=["accuracy", "effective_share"])
+    return arrange(table, *keys, direction=DIRECTIONS, criterion=RULES, quantity=["accuracy", "effective_share"])
 
 
 def draw_ends(axes: Axes, rows: pl.DataFrame) -> None:
@@ -31,7 +32,7 @@ def draw_ends(axes: Axes, rows: pl.DataFrame) -> None:
     sides = (-1, 1) if accuracies[0] <= accuracies[1] else (1, -1)
     # The sweep leaves the primary's line at the left and reaches the intervention's at the right: label the free ends.
     for policy, accuracy, side, (x, align) in zip(
-        POLICIES[ends["direction"][0]], accuracies, sides, LABEL_PLACES, strict=True
+        DIRECTIONS[ends["direction"][0]], accuracies, sides, LABEL_PLACES, strict=True
     ):
         axes.axhline(accuracy, color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
         place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
@@ -41,10 +42,10 @@ def draw_ends(axes: Axes, rows: pl.DataFrame) -> None:
         )
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
     keys = ["pair", "set", "compared"]
     shown = by_comparison(drawn).sort(keys[:2], maintain_order=True)
-    figure, panels = facets(shown, keys, "direction", DIRECTIONS | COMPARED, height=2.9, sharey="row")
+    figure, panels = facets(shown, keys, "direction", DIRECTION_LABELS | COMPARED, height=2.9, sharey="row")
     for axes, rows in panels:
         draw_curves(axes, rows, "accuracy")
         draw_ends(axes, rows)
@@ -57,7 +58,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, FigureSpec, select, draw)
 
 
 if __name__ == "__main__":

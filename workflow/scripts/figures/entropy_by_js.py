@@ -4,6 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import EntropyByJsFigureSpec
 from tokenshift.figures.style import (
     arrange,
     facets,
@@ -22,16 +23,16 @@ DASHES = {"base": "-", "tuned": "--"}
 SLANTED = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     # A bin's share of positions is the same row for either policy.
     once = main_trajectory(table).filter((pl.col("quantity") != "share_of_positions") | (pl.col("policy") == "base"))
     return arrange(once, "quantity", "set", "pair", "policy", "js_low", quantity=QUANTITIES, policy=DASHES)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
+def draw(drawn: pl.DataFrame, spec: EntropyByJsFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
     edges = sorted({*drawn["js_low"], *drawn["js_high"]})
-    low_entropy = f"share with entropy\nbelow {spec['low_entropy']:g} nats"
+    low_entropy = f"share with entropy\nbelow {spec.low_entropy:g} nats"
     labels = dict(zip(QUANTITIES, ("share of positions", "mean entropy (nats)", low_entropy), strict=True))
     names = dict.fromkeys(QUANTITIES, "")
     if drawn["set"].n_unique() == 1:
@@ -50,7 +51,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, EntropyByJsFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import PairsFigureSpec
 from tokenshift.figures.style import (
     DARK,
     arrange,
@@ -21,7 +22,7 @@ from tokenshift.figures.style import (
 DIVERGENCES = {"js": "full vocabulary", "js_nucleus": "truncated to the nuclei"}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     return arrange(table, "set", "divergence", "pair", "quantile", "step", divergence=DIVERGENCES)
 
 
@@ -30,8 +31,8 @@ def shades(colour: object, quantiles: list[float]) -> dict[float, tuple[float, f
     return dict(zip(quantiles, sns.light_palette(colour, len(quantiles) + 2)[2:], strict=True))
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
+def draw(drawn: pl.DataFrame, spec: PairsFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
     quantiles = drawn["quantile"].unique().sort().to_list()
     figure, panels = facets(drawn, ["set", "divergence"], "pair", DIVERGENCES, height=2.0, sharex="col", sharey="row")
     for axes, rows in panels:
@@ -47,7 +48,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, PairsFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import FigureSpec
 from tokenshift.figures.style import DARK, arrange, facets, main_trajectory, make_figure, numbers
 
 POLICIES = {"base": "entropy of the base", "tuned": "entropy of the tuned policy"}
@@ -16,7 +17,7 @@ SHARES = LogNorm(1e-5, 1)  # fixed, so that figures of different studies can be 
 COLOURS = "YlGnBu"
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("set", "policy", "pair", "js_low", "entropy_low")
     return arrange(main_trajectory(table), *keys, policy=POLICIES)
 
@@ -39,7 +40,7 @@ def draw_cells(axes: Axes, rows: pl.DataFrame) -> None:
     axes.grid(visible=False)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
     figure, panels = facets(drawn, ["set", "policy"], "pair", POLICIES, height=2.2, sharex=True, sharey=True)
     for axes, rows in panels:
         draw_cells(axes, rows)
@@ -52,7 +53,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, FigureSpec, select, draw)
 
 
 if __name__ == "__main__":

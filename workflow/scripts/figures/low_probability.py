@@ -4,6 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import HighFigureSpec
 from tokenshift.figures.style import (
     arrange,
     facets,
@@ -24,13 +25,13 @@ DIRECTIONS = {
 DASHES = {"high_js": "-", "all": "--"}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("set", "direction", "pair", "positions", "probability_below")
     return arrange(main_trajectory(table), *keys, direction=DIRECTIONS, positions=DASHES)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
+def draw(drawn: pl.DataFrame, spec: HighFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
     figure, panels = facets(drawn, ["set"], "direction", DIRECTIONS, height=2.4, sharex=True, sharey=True)
     levels = drawn["probability_below"].unique().sort()
     for axes, rows in panels:
@@ -38,7 +39,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
         axes.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
         axes.set(xlabel="probability below", ylabel="share of positions")
         axes.label_outer()
-    labels = {"high_js": f"positions with JS above {spec['high']:g} nats", "all": "all positions"}
+    labels = {"high_js": f"positions with JS above {spec.high:g} nats", "all": "all positions"}
     styles = [style_handle(label, linestyle=DASHES[positions]) for positions, label in labels.items()]
     ground(panels)
     legend(figure, [*pair_handles(drawn, looks), *styles])
@@ -46,7 +47,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, HighFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import HighFigureSpec
 from tokenshift.figures.style import (
     DARK,
     Look,
@@ -27,7 +28,7 @@ from tokenshift.figures.style import (
 CANDIDATES = {"shared": "both", "base_only": "the base's\nonly", "tuned_only": "the tuned\nonly", "neither": "neither"}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     return arrange(
         main_trajectory(table),
         *("set", "positions", "pair", "quantity", "candidates"),
@@ -61,9 +62,9 @@ def draw_changes(axes: Axes, rows: pl.DataFrame, beside: float, look: Look, widt
     axes.vlines(x, numbers(change, "ci_low"), numbers(change, "ci_high"), color=DARK, linewidth=0.9)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
-    names = {"high_js": f"positions with JS above {spec['high']:g} nats", "all": "all positions"}
+def draw(drawn: pl.DataFrame, spec: HighFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
+    names = {"high_js": f"positions with JS above {spec.high:g} nats", "all": "all positions"}
     pairs = sorted(drawn["pair"].unique())
     width = 0.8 / len(pairs)
     sets, subsets = (drawn[key].unique(maintain_order=True).to_list() for key in ("set", "positions"))
@@ -92,7 +93,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, HighFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

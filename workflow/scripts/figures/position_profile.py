@@ -5,6 +5,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import PairsFigureSpec
 from tokenshift.figures.style import (
     arrange,
     band,
@@ -26,7 +27,7 @@ LABELS = {
 }
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     # Where no response has a boxed answer, there is nothing to count from, and no panel.
     drawn = main_trajectory(table).filter(
         pl.col("estimate").is_not_null().any().over("origin") | (pl.col("origin") != "answer")
@@ -42,8 +43,8 @@ def centres(rows: pl.DataFrame, origin: str) -> np.ndarray:
     return (low + high - 1) / 2 + (origin != "answer")
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
+def draw(drawn: pl.DataFrame, spec: PairsFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
     unnamed = dict.fromkeys(LABELS, "")
     figure, panels = facets(drawn, ["set"], "origin", unnamed, height=2.3, sharex="col", sharey="row")
     for axes, rows in panels:
@@ -68,7 +69,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, PairsFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import HighFigureSpec
 from tokenshift.figures.style import (
     arrange,
     facets,
@@ -23,13 +24,13 @@ DIRECTIONS = {
 DASHES = {"high_js": "-", "all": "--"}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("set", "direction", "pair", "positions", "rank_at_most")
     return arrange(main_trajectory(table), *keys, direction=DIRECTIONS, positions=DASHES)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
+def draw(drawn: pl.DataFrame, spec: HighFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
     figure, panels = facets(drawn, ["set"], "direction", DIRECTIONS, height=2.4, sharex=True, sharey=True)
     ranks = drawn["rank_at_most"].unique().sort()
     for axes, rows in panels:
@@ -37,14 +38,14 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
         axes.set_xticks(range(len(ranks)), ranks)
         axes.set(xlabel="rank at most", ylabel="share of positions")
         axes.label_outer()
-    labels = {"high_js": f"positions with JS above {spec['high']:g} nats", "all": "all positions"}
+    labels = {"high_js": f"positions with JS above {spec.high:g} nats", "all": "all positions"}
     styles = [style_handle(label, linestyle=DASHES[positions]) for positions, label in labels.items()]
     legend(figure, [*pair_handles(drawn, looks), *styles])
     return figure
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, HighFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import FigureSpec
 from tokenshift.figures.style import MUTED, arrange, facets, legend, make_figure, numbers, style_handle
 from tokenshift.figures.sweeps import (
     COMPARED,
-    CRITERIA,
-    DIRECTIONS,
+    DIRECTION_LABELS,
+    RULES,
     by_comparison,
     curve,
     draw_curves,
@@ -25,10 +26,10 @@ RING = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgewi
 BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("pair", "set", "direction", "criterion", "quantity", "budget")
     quantities = ["recovered_gain", "effective_share", SUFFICIENT]
-    return arrange(table, *keys, direction=DIRECTIONS, criterion=CRITERIA, quantity=quantities)
+    return arrange(table, *keys, direction=DIRECTION_LABELS, criterion=RULES, quantity=quantities)
 
 
 def in_percent(drawn: pl.DataFrame) -> pl.DataFrame:
@@ -50,10 +51,10 @@ def mark_sufficient(axes: Axes, rows: pl.DataFrame) -> None:
                 axes.annotate(f"{x:.2g} %", (x, y), (-6, 3), **label)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
     keys = ["pair", "set", "compared"]
     shown = by_comparison(in_percent(drawn)).sort(keys[:2], maintain_order=True)
-    figure, panels = facets(shown, keys, "direction", DIRECTIONS | COMPARED, height=2.7, sharey="row")
+    figure, panels = facets(shown, keys, "direction", DIRECTION_LABELS | COMPARED, height=2.7, sharey="row")
     for axes, rows in panels:
         draw_curves(axes, rows, "recovered_gain")
         mark_sufficient(axes, rows)
@@ -69,7 +70,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, FigureSpec, select, draw)
 
 
 if __name__ == "__main__":

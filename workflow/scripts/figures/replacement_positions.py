@@ -4,25 +4,27 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import FigureSpec
 from tokenshift.figures.style import arrange, band, facets, ground, legend, make_figure, numbers
-from tokenshift.figures.sweeps import CONTROLS, DIRECTIONS, RULES, rule_handles, rule_line
+from tokenshift.figures.sweeps import DIRECTION_LABELS, RULES, rule_handles, rule_line
+from tokenshift.registries.controls import CONTROLS
 
 LABELS = {"relative": "part of the response (%)", "start": "token, counted from the start"}
 QUANTITIES = {"effective_share": "tokens replaced (%)", "switched_share": "tokens switched (%)"}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("pair", "set", "direction", "quantity", "origin", "criterion", "bin_low")
-    criteria = ["js", *CONTROLS] if (table["criterion"] == "js").any() else [*RULES, *CONTROLS]
-    orders = {"direction": DIRECTIONS, "quantity": QUANTITIES, "origin": LABELS}
+    criteria = ["js", *CONTROLS] if (table["criterion"] == "js").any() else RULES
+    orders = {"direction": DIRECTION_LABELS, "quantity": QUANTITIES, "origin": LABELS}
     return arrange(table.filter("at_budget"), *keys, **orders, criterion=criteria)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
     percent = drawn.with_columns(pl.col("estimate", "ci_low", "ci_high") * 100)
     unnamed = dict.fromkeys([*LABELS, *QUANTITIES], "")
     keys = ["pair", "set", "direction", "quantity"]
-    figure, panels = facets(percent, keys, "origin", unnamed | DIRECTIONS, height=2.0, sharex="col", sharey="row")
+    figure, panels = facets(percent, keys, "origin", unnamed | DIRECTION_LABELS, height=2.0, sharex="col", sharey="row")
     for axes, rows in panels:
         origin = rows["origin"][0]
         for (criterion,), profile in rows.group_by("criterion", maintain_order=True):
@@ -43,7 +45,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, FigureSpec, select, draw)
 
 
 if __name__ == "__main__":

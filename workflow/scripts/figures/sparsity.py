@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tokenshift.command import run
+from tokenshift.config.specs import ThresholdsFigureSpec
 from tokenshift.figures.style import (
     MUTED,
     arrange,
@@ -21,18 +22,18 @@ from tokenshift.figures.style import (
 DASHES = {"js": "-", "js_nucleus": (0, (4, 1.5))}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("set", "trajectory", "pair", "divergence", "threshold")
     return arrange(table.filter(quantity="share_below"), *keys, trajectory=trajectory_names(table), divergence=DASHES)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
+def draw(drawn: pl.DataFrame, spec: ThresholdsFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
     figure, panels = facets(drawn, ["set"], "trajectory", trajectory_names(drawn), height=2.6, sharex=True, sharey=True)
     for axes, rows in panels:
         for (pair, divergence), curve in rows.group_by("pair", "divergence", maintain_order=True):
             band(axes, numbers(curve, "threshold"), curve, looks[pair].colour, linestyle=DASHES[divergence])
-        for level, align, points in ((spec["near_zero"], "right", -2), (spec["high"], "left", 2)):
+        for level, align, points in ((spec.near_zero, "right", -2), (spec.high, "left", 2)):
             axes.axvline(level, color=MUTED, linewidth=0.8, linestyle=":")
             place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": align}
             axes.annotate(f"{level:g}", (level, 0.03), (points, 0), color=MUTED, **place)
@@ -45,7 +46,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, ThresholdsFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

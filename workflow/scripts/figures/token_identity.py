@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
 from tokenshift.command import run
+from tokenshift.config.specs import PairsFigureSpec
 from tokenshift.figures.style import DARK, MUTED, arrange, canvas, main_trajectory, make_figure, numbers, pair_looks
 
 QUANTITIES = ["variance_explained", "mean_js", "share_of_positions"]
@@ -15,7 +16,7 @@ LONGEST = 12  # characters of a token's label
 MARGIN, ROW = 1.1, 0.155  # inches around a panel's bars, and of each
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     return arrange(main_trajectory(table), "set", "pair", "quantity", quantity=QUANTITIES)
 
 
@@ -54,8 +55,8 @@ def explained(rows: pl.DataFrame) -> str:
     return f"variance explained:\n{estimate:.2f}{interval}"
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
+def draw(drawn: pl.DataFrame, spec: PairsFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
     glyphs = set(get_font(findfont(matplotlib.rcParams["font.sans-serif"][0])).get_charmap())
     sets, pairs = (drawn[key].unique().sort().to_list() for key in ("set", "pair"))
     most = max(len(part) for part in drawn.filter(quantity="mean_js").partition_by("set", "pair") or [[None]])
@@ -73,7 +74,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, PairsFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import HighFigureSpec
 from tokenshift.figures.style import (
     arrange,
     facets,
@@ -18,14 +19,14 @@ from tokenshift.figures.style import (
 DASHES = {"tuned": "-", "base": "--"}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("set", "positions", "pair", "trajectory", "k")
     return arrange(table, *keys, positions=["high_js", "all"], trajectory=DASHES)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
-    names = {"high_js": f"positions with JS above {spec['high']:g} nats", "all": "all positions"}
+def draw(drawn: pl.DataFrame, spec: HighFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
+    names = {"high_js": f"positions with JS above {spec.high:g} nats", "all": "all positions"}
     figure, panels = facets(drawn, ["set"], "positions", names, height=2.4, sharex=True, sharey=True)
     sizes = drawn["k"].unique().sort()
     for axes, rows in panels:
@@ -39,7 +40,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, HighFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import FigureSpec
 from tokenshift.figures.style import DARK, MUTED, arrange, canvas, legend, make_figure, numbers, style_handle
 
 QUANTITIES = {
@@ -17,7 +18,7 @@ MEAN = {"marker": "o", "markersize": 4.5, "color": DARK}
 SEED = {"marker": "o", "markersize": 3, "color": MUTED, "markerfacecolor": "white", "linestyle": ""}
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     # Sets, models and seeds keep the table's order, the study's own.
     return arrange(table, "set", "quantity", set=table["set"].unique(maintain_order=True), quantity=QUANTITIES)
 
@@ -36,7 +37,7 @@ def draw_models(axes: Axes, rows: pl.DataFrame, models: list[str]) -> None:
     axes.plot(numbers(seeds, "estimate"), [y + 0.25 for y in y_seeds], **SEED)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
     models, sets, quantities = (
         drawn[key].unique(maintain_order=True).to_list() for key in ("model", "set", "quantity")
     )
@@ -58,7 +59,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, FigureSpec, select, draw)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import FigureSpec
 from tokenshift.figures.style import Look, arrange, canvas, legend, make_figure, numbers, pair_looks, style_handle
 
 METRICS = {
@@ -25,7 +26,7 @@ COLUMNS = 3
 MARKED = 12  # points of a line, up to which each is marked
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     # Models keep the table's order, the study's own.
     models = table["model"].unique(maintain_order=True)
     return arrange(table, "metric", "model", "step", metric=METRICS, model=models)
@@ -41,7 +42,7 @@ def draw_metric(axes: Axes, rows: pl.DataFrame, looks: dict[str, Look]) -> None:
         axes.plot(steps, numbers(line, "estimate"), color=look.colour, marker=marker, markersize=3, linewidth=1)
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
+def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
     metrics = drawn["metric"].unique(maintain_order=True).to_list()
     looks = pair_looks(drawn["model"])
     columns = min(COLUMNS, len(metrics))
@@ -62,7 +63,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, FigureSpec, select, draw)
 
 
 if __name__ == "__main__":

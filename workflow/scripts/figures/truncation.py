@@ -4,6 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from tokenshift.command import run
+from tokenshift.config.specs import ThresholdsFigureSpec
 from tokenshift.figures.style import (
     arrange,
     facets,
@@ -20,7 +21,7 @@ from tokenshift.figures.style import (
 QUANTITIES = ["share_near_zero", "share_high", "share_high_of_full"]
 
 
-def select(table: pl.DataFrame, spec: dict) -> pl.DataFrame:
+def select(table: pl.DataFrame) -> pl.DataFrame:
     keys = ("set", "quantity", "pair", "temperature", "top_p")
     return arrange(main_trajectory(table), *keys, quantity=QUANTITIES)
 
@@ -29,12 +30,12 @@ def label(temperature: float, top_p: float) -> str:
     return f"T {temperature:g}\n" + ("full" if top_p == 1 else f"top-p {top_p:g}")
 
 
-def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
-    looks = pair_looks(spec["pairs"])
+def draw(drawn: pl.DataFrame, spec: ThresholdsFigureSpec) -> Figure:
+    looks = pair_looks(spec.pairs)
     names = {
-        "share_near_zero": f"share of positions with JS below {spec['near_zero']:g}",
-        "share_high": f"share of positions with JS above {spec['high']:g}",
-        "share_high_of_full": f"the same, of those where the full JS is above {spec['high']:g}",
+        "share_near_zero": f"share of positions with JS below {spec.near_zero:g}",
+        "share_high": f"share of positions with JS above {spec.high:g}",
+        "share_high_of_full": f"the same, of those where the full JS is above {spec.high:g}",
     }
     cuts = drawn.select("temperature", "top_p").unique().sort("temperature", "top_p", descending=True).rows()
     pairs = sorted(drawn["pair"].unique())
@@ -54,7 +55,7 @@ def draw(drawn: pl.DataFrame, spec: dict) -> Figure:
 
 
 def main() -> None:
-    make_figure(__doc__, select, draw)
+    make_figure(__doc__, ThresholdsFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from tokenshift.artifacts import write_csv
 from tokenshift.command import run
+from tokenshift.config.specs import TableSpec
 from tokenshift.tables.evolution import table
 from tokenshift.tables.files import table_parser
 
 
 def main() -> None:
-    args = table_parser(__doc__, "checkpoint_scores").parse_args()
-    write_csv(args.output, table(args.checkpoint_scores, args.spec["analysis"]))
+    args = table_parser(__doc__, TableSpec, "checkpoint_scores").parse_args()
+    write_csv(args.output, table(args.checkpoint_scores, args.spec.analysis))
 
 
 if __name__ == "__main__":

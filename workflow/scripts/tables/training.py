@@ -2,13 +2,14 @@
 
 from tokenshift.artifacts import write_csv
 from tokenshift.command import run
+from tokenshift.config.specs import TrainingTableSpec
 from tokenshift.tables.files import table_parser
 from tokenshift.tables.training import table
 
 
 def main() -> None:
-    args = table_parser(__doc__, "rollouts").parse_args()
-    write_csv(args.output, table(args.rollouts, args.spec, args.spec["analysis"]))
+    args = table_parser(__doc__, TrainingTableSpec, "rollouts").parse_args()
+    write_csv(args.output, table(args.rollouts, args.spec.training, args.spec.analysis))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
 from tokenshift.artifacts import write_csv
 from tokenshift.command import run
+from tokenshift.config.specs import TruncationSpec
 from tokenshift.tables.files import table_parser
 from tokenshift.tables.truncation import table
 
 
 def main() -> None:
-    args = table_parser(__doc__, "scores").parse_args()
-    write_csv(args.output, table(args.scores, args.spec["scoring"], args.spec["analysis"]))
+    args = table_parser(__doc__, TruncationSpec, "scores").parse_args()
+    spec = args.spec
+    write_csv(args.output, table(args.scores, spec.truncation, spec.ablation, spec.analysis))
 
 
 if __name__ == "__main__":

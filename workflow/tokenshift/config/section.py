@@ -20,6 +20,11 @@ class Section(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
 
+def part_of(section: Section, kind: type[Section]) -> dict[str, Any]:
+    """Those keys of `section` that the section type `kind` has too, as plain data."""
+    return section.model_dump(mode="json", by_alias=True, include=set(kind.model_fields))
+
+
 def exactly_one(section: Section, *keys: str) -> str:
     """Name of the only one of `keys` that is set. Raises ValueError when none or several are."""
     given = [key for key in keys if getattr(section, key) is not None]

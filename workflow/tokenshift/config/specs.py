@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
+from tokenshift.config.analysis import Analysis, Measures
 from tokenshift.config.compute import Hardware
 from tokenshift.config.measurements import Compared, Drafting, ResponseSampling, Truncation
 from tokenshift.config.models import Pretrain, Pretrained, Rl, Sft
@@ -154,3 +155,101 @@ class CheckpointScoresSpec(ScoringSpec):
     """Of checkpoint_scores.py: training steps whose checkpoints are compared with the base."""
 
     steps: list[int]
+
+
+class TableSpec(Spec):
+    """Of every script of a table but training_curves.py."""
+
+    analysis: Measures
+
+
+class EntropyByJsSpec(TableSpec):
+    """Of tables/entropy_by_js.py: a confident policy has entropy below `low_entropy`, in nats."""
+
+    low_entropy: float
+
+
+class PairModels(Section):
+    """The models of a pair."""
+
+    base: str
+    tuned: str
+
+
+class PositionProfileSpec(TableSpec):
+    """Of tables/position_profile.py: the models that wrote the responses of each pair."""
+
+    pairs: dict[str, PairModels]
+
+
+class TruncationSpec(TableSpec):
+    """Of tables/truncation.py; as in the spec of the scores."""
+
+    truncation: Truncation
+    ablation: list[Truncation]
+
+
+class ReplacementPositionsSpec(TableSpec):
+    """Of tables/replacement_positions.py: the largest effective share at which the claims are judged."""
+
+    budget: float
+
+
+class TrainingGroups(Section):
+    """Trained and base models over seeds: of each group (a model as the study file declares it) the model of each seed.
+
+    base_of: the group that a group was trained from. baseline_of: the group that a compared group is compared with.
+    """
+
+    groups: dict[str, dict[int, str]]
+    base_of: dict[str, str]
+    baseline_of: dict[str, str]
+
+
+class TrainingTableSpec(TableSpec):
+    """Of tables/training.py."""
+
+    training: TrainingGroups
+
+
+class TrainingCurvesSpec(Spec):
+    """Of tables/training_curves.py: as in `TrainingGroups`, and the coverage of intervals."""
+
+    groups: dict[str, dict[int, str]]
+    confidence: float
+
+
+class ClaimsSpec(Spec):
+    """Of tables/claims.py: the control of each pair, where it has one."""
+
+    control_of: dict[str, str | None]
+    training: TrainingGroups
+    analysis: Analysis
+
+
+class FigureSpec(Spec):
+    """Of the scripts of figures that need nothing but their table."""
+
+
+class PairsFigureSpec(FigureSpec):
+    """Of a figure that gives each pair a colour: the names of all pairs of the study, drawn or not."""
+
+    pairs: list[str]
+
+
+class HighFigureSpec(PairsFigureSpec):
+    """Of a figure that names the positions of high JS: analysis.high, in nats."""
+
+    high: float
+
+
+class ThresholdsFigureSpec(HighFigureSpec):
+    """Of a figure that names either threshold of JS: analysis.near_zero, in nats."""
+
+    near_zero: float
+
+
+class EntropyByJsFigureSpec(PairsFigureSpec):
+    """Of figures/entropy_by_js.py: as in the spec of its table."""
+
+    low_entropy: float

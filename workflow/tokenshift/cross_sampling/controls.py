@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from tokenshift.cross_sampling.positions import bin_of_index, index_edges
 from tokenshift.errors import StudyError
 from tokenshift.registries.controls import Control
 
@@ -39,18 +40,11 @@ class Budgets:
         return np.take_along_axis(counted / np.maximum(self.tokens, 1), last, axis=1)
 
 
-def bin_edges(positions: int) -> np.ndarray:
-    """Integer edges from 0 to `positions` of at most PROFILE_BINS bins."""
-    return np.unique(np.concatenate([[0], np.round(np.geomspace(1, positions, PROFILE_BINS)).astype(int)]))
-
-
 def budgets(sweep: pl.DataFrame, positions: int) -> Budgets:
     """What a sweep spent; `sweep` holds threshold, switched and replaced (schemas.CROSS_SAMPLES)."""
-    edges = bin_edges(positions)
+    edges = index_edges(positions, PROFILE_BINS)
     flat = sweep.select("threshold", "switched", "replaced", position=pl.int_ranges(pl.col("switched").list.len()))
-    binned = flat.explode("switched", "replaced", "position").with_columns(
-        bin=pl.sum_horizontal(pl.lit(0), *(pl.col("position") >= edge for edge in edges[1:-1]))
-    )
+    binned = flat.explode("switched", "replaced", "position").with_columns(bin=bin_of_index(pl.col("position"), edges))
     counted = binned.group_by("threshold", "bin").agg(
         tokens=pl.len(), switched=pl.col("switched").sum(), replaced=pl.col("replaced").sum()
     )
@@ -82,7 +76,7 @@ def probabilities(control: Control, js: Budgets, pilot: Budgets | None, position
         shares = np.stack(columns, axis=1)
     else:
         shares = js.shares(js.switched, by_position)
-    widths = np.diff(bin_edges(positions))
+    widths = np.diff(index_edges(positions, PROFILE_BINS))
     ends = {np.inf: 0.0, -np.inf: 1.0}
     return {
         threshold: np.full(positions, ends[threshold]) if threshold in ends else np.repeat(row, widths)

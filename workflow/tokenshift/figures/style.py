@@ -4,7 +4,6 @@ A figure's script says which rows of its table it draws (`select`) and how (`dra
 """
 
 import argparse
-import json
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tokenshift.artifacts import atomic_file, write_csv
+from tokenshift.config.specs import Spec
 from tokenshift.errors import StudyError
+from tokenshift.registries.trajectories import Mixed
 
-SETTINGS = {"pairs", "near_zero", "high", "low_entropy"}
 TEXT_COLUMNS = ("pair", "set", "trajectory", "model", "token", "claim", "quantity", "paper_value", "verdict")
 INTERVALS = ("ci_low", "ci_high", "problems_low", "problems_high", "seeds_low", "seeds_high", "lowest", "highest")
 NUMBER_COLUMNS = ("threshold", "estimate", "bound", *INTERVALS)
@@ -29,8 +29,8 @@ DARK, MUTED, FAINT = "0.15", "0.4", "0.75"
 MARKERS = "osD^vPX<>*"
 TEXT_WIDTH, COLUMN_WIDTH, NARROWEST_PANEL = 6.8, 3.4, 2.2  # inches
 
-Select = Callable[[pl.DataFrame, dict], pl.DataFrame]
-Draw = Callable[[pl.DataFrame, dict], Figure]
+Select = Callable[[pl.DataFrame], pl.DataFrame]
+Draw = Callable[[pl.DataFrame, Spec], Figure]
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,14 @@ class Look:
     marker: str
 
 
-def make_figure(description: str | None, select: Select, draw: Draw) -> None:
+def make_figure(description: str | None, spec: type[Spec], select: Select, draw: Draw) -> None:
     """Command line of a figure's script: read the table, draw the selected rows, write PDF, PNG and those rows as CSV.
 
-    Raises StudyError when a setting is missing or there is nothing to draw.
+    `spec` is the type of the settings in --spec, which `draw` gets. Raises StudyError when one is missing, or when
+    there is nothing to draw.
     """
-    args = _parser(description).parse_args()
-    if missing := sorted(SETTINGS - args.spec.keys()):
-        raise StudyError(f"--spec lacks {', '.join(missing)}; a figure needs {', '.join(sorted(SETTINGS))}")
-    drawn = select(read_table(args.table), args.spec)
+    args = _parser(description, spec).parse_args()
+    drawn = select(read_table(args.table))
     if drawn.is_empty():
         raise StudyError(
             f"{args.table}: no row of it belongs in this figure; delete it and let Snakemake make it again"
@@ -59,9 +58,9 @@ def make_figure(description: str | None, select: Select, draw: Draw) -> None:
     write_csv(args.output_csv, drawn)
 
 
-def _parser(description: str | None) -> argparse.ArgumentParser:
+def _parser(description: str | None, spec: type[Spec]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--spec", type=json.loads, required=True, help=f"JSON with {', '.join(sorted(SETTINGS))}")
+    parser.add_argument("--spec", type=spec.parse, required=True, metavar="JSON", help=spec.__name__)
     parser.add_argument("--table", type=Path, required=True, metavar="CSV")
     for form in ("pdf", "png", "csv"):
         parser.add_argument(f"--output-{form}", type=Path, required=True, metavar=form.upper())
@@ -137,14 +136,12 @@ def main_trajectory(table: pl.DataFrame) -> pl.DataFrame:
 
 def trajectory_names(table: pl.DataFrame) -> dict[str, str]:
     """What to call each trajectory of `table`, in order: the tuned policy's, the base's, then cross-samples."""
-    own = {"tuned": "responses of the tuned policy", "base": "responses of the base"}
-    found = table["trajectory"].unique().sort().to_list()
-    mixed = {}
-    for name in found:
-        if name not in own:
-            direction, criterion, step = name.split("-")
-            mixed[name] = f"cross-sampled {direction} by {criterion}, step {step}"
-    return {name: words for name, words in own.items() if name in found} | mixed
+    words = {"tuned": "responses of the tuned policy", "base": "responses of the base"}
+    drawn = table["trajectory"].unique().sort().to_list()
+    for name in drawn:
+        if mixed := Mixed.parse(name):
+            words[name] = f"cross-sampled {mixed.direction} by {mixed.criterion}, step {mixed.step}"
+    return {name: of_trajectory for name, of_trajectory in words.items() if name in drawn}
 
 
 def arrange(table: pl.DataFrame, *keys: str, **orders: Iterable[str]) -> pl.DataFrame:

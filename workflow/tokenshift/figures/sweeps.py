@@ -9,28 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from tokenshift.figures.style import band, numbers
+from tokenshift.registries.controls import CONTROLS
+from tokenshift.registries.criteria import CRITERIA
 
-POLICIES = {"forward": ("base", "tuned"), "reverse": ("tuned", "base")}  # primary and intervention
-DIRECTIONS = {
+# How a direction reads above a panel: primary and intervention are those of registries.trajectories.DIRECTIONS.
+DIRECTION_LABELS = {
     "forward": "forward: the base, with tokens of the tuned policy",
     "reverse": "reverse: the tuned policy, with tokens of the base",
 }
-RULES = {
-    "js": "JS",
-    "js_nucleus": "JS of the nuclei",
-    "kl_primary_intervention": "KL(primary, intervention)",
-    "kl_intervention_primary": "KL(intervention, primary)",
-    "entropy_primary": "entropy of the primary",
-    "entropy_intervention": "entropy of the intervention",
-    "logp_difference": "difference of log-probability",
-}
-CONTROLS = {
-    "random": "random, as many switched",
-    "random_effective": "random, as many replaced",
-    "random_position": "random, as many switched along the response",
-    "random_effective_position": "random, as many replaced along the response",
-}
-CRITERIA = [*RULES, *CONTROLS]
+# Every rule that switches, controls last, in the order of legends.
+RULES = [*CRITERIA, *CONTROLS]
+RULE_LABELS = {name: rule.label for name, rule in (CRITERIA | CONTROLS).items()}
 COMPARED = {"rules": "JS and the other rules", "controls": "JS and the random controls"}
 
 _COLOURS = sns.color_palette("colorblind")
@@ -61,12 +50,9 @@ def rule_line(criterion: str) -> dict[str, object]:
 
 
 def rule_handles(criteria: Iterable[str]) -> list[Line2D]:
-    """Legend entries of the rules among `criteria`, in the order of CRITERIA."""
+    """Legend entries of the rules among `criteria`, in the order of RULES."""
     drawn = set(criteria)
-    labels = RULES | CONTROLS
-    return [
-        Line2D([], [], label=labels[criterion], **rule_line(criterion)) for criterion in CRITERIA if criterion in drawn
-    ]
+    return [Line2D([], [], label=RULE_LABELS[rule], **rule_line(rule)) for rule in RULES if rule in drawn]
 
 
 def by_comparison(drawn: pl.DataFrame) -> pl.DataFrame:
@@ -74,7 +60,7 @@ def by_comparison(drawn: pl.DataFrame) -> pl.DataFrame:
 
     One of the two where the other would show js alone.
     """
-    parts = {"rules": list(RULES), "controls": ["js", *CONTROLS]}
+    parts = {"rules": list(CRITERIA), "controls": ["js", *CONTROLS]}
     others = {name for name, criteria in parts.items() if set(drawn["criterion"]) & (set(criteria) - {"js"})}
     shown = [name for name in parts if name in (others or {"rules"})]
     return pl.concat(

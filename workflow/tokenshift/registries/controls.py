@@ -33,19 +33,19 @@ CONTROLS = {
     for control in (
         Control("random", "random, as many switched", "the same switched share", False, False),
         Control(
-            "random_position",
-            "random, as many switched along the response",
-            "the same switched share along the response",
-            effective=False,
-            by_position=True,
-        ),
-        Control(
             "random_effective",
             "random, as many replaced",
             "the same effective share",
             effective=True,
             by_position=False,
             pilot="random",
+        ),
+        Control(
+            "random_position",
+            "random, as many switched along the response",
+            "the same switched share along the response",
+            effective=False,
+            by_position=True,
         ),
         Control(
             "random_effective_position",

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tokenshift.config.analysis import Measures
 from tokenshift.errors import StudyError
+from tokenshift.registries.controls import CONTROLS
 from tokenshift.tables.budget import best_choice, best_single
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
-from tokenshift.tables.statistics import Bootstrap, Resampled
-from tokenshift.tables.sweep import CONTROLS, Sweep, sweep
+from tokenshift.tables.statistics import Resampled, problem_weights
+from tokenshift.tables.sweep import Sweep, sweep
 
 # (value, cost, budget) -> index of the threshold for each problem, or of the one for all
 Choose = Callable[[np.ndarray, np.ndarray, int], np.ndarray | int]
@@ -88,13 +90,13 @@ def over_problems(measured: Sweep, values: np.ndarray) -> Resampled:
     """Means over problems of each column of `values` (problems, cells)."""
     return Resampled(
         measured.problem_ids,
-        measured.bootstrap.weights(len(values)) @ values / len(values),
+        problem_weights(measured.bootstrap, len(values)) @ values / len(values),
         np.full(values.shape[1], len(values)),
         np.full(values.shape[1], measured.counts["tokens"].sum()),
     )
 
 
-def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(cross_samples: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of budget_frontier.csv, for every rule but the random controls; budget is in effective tokens per response.
 
     effective_count is what the choices cost where they are judged, which can be more than the budget that they were
@@ -102,7 +104,7 @@ def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
     they were made: the intervals leave out how choices would vary. Raises StudyError when all files are of random
     controls.
     """
-    bootstrap = Bootstrap(**analysis["bootstrap"])
+    bootstrap = analysis.bootstrap
     of_rules = [path for path in cross_samples if names("cross_samples", path)["criterion"] not in CONTROLS]
     if not of_rules:
         raise StudyError("only random controls are given, of which there is no frontier; give the sweep of a rule too")
@@ -110,9 +112,9 @@ def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
     for path in of_rules:
         named = names("cross_samples", path)
         measured = sweep(path, bootstrap)
-        folds = halvings(measured.samples, analysis["budget_splits"], bootstrap.seed)
+        folds = halvings(measured.samples, analysis.budget_splits, bootstrap.seed)
         rises = named["direction"] == "forward"
-        for budget in budgets(measured, analysis["budget_points"]):
+        for budget in budgets(measured, analysis.budget_points):
             values = frontier(measured, budget, folds, rises)
             columns = ("policy", "evaluation", "quantity")
             keys = [{"budget": budget} | dict(zip(columns, key, strict=True)) for key in values]

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tokenshift.config.analysis import Bootstrap, Measures
 from tokenshift.tables.files import collect, names, scan_scores
-from tokenshift.tables.statistics import Bootstrap, Resampled, ratio_of_sums
+from tokenshift.tables.statistics import Resampled, problem_weights, ratio_of_sums, summarise
 
 EVERY = pl.col("problem_id").is_not_null()
 
@@ -66,9 +67,9 @@ def bins(column: str, edges: Sequence[float]) -> Iterator[tuple[float, float, pl
         yield low, high, pl.col(column).is_between(low, high, closed="both" if high == edges[-1] else "left")
 
 
-def position_subsets(analysis: dict) -> dict[str, pl.Expr]:
+def position_subsets(analysis: Measures) -> dict[str, pl.Expr]:
     """The positions that the fine-grained tables compare: all, and those with JS above analysis.high."""
-    return {"all": EVERY, "high_js": pl.col(analysis["divergence"]) > analysis["high"]}
+    return {"all": EVERY, "high_js": pl.col(analysis.divergence) > analysis.high}
 
 
 def measure(rows: pl.LazyFrame, cells: Sequence[Cell], bootstrap: Bootstrap) -> Resampled:
@@ -89,7 +90,7 @@ def measure(rows: pl.LazyFrame, cells: Sequence[Cell], bootstrap: Bootstrap) -> 
     )
     return Resampled(
         problem_ids=tuple(by_problem["problem_id"]),
-        draws=ratio_of_sums(bootstrap.weights(len(by_problem)), numerator, denominator),
+        draws=ratio_of_sums(problem_weights(bootstrap, len(by_problem)), numerator, denominator),
         n_problems=(denominator > 0).sum(axis=0),
         n_tokens=tokens.sum(axis=0).astype(int),
     )
@@ -105,7 +106,7 @@ def table_rows(
     named: dict[str, str], keys: Iterable[dict[str, object]], resampled: Resampled, bootstrap: Bootstrap
 ) -> pl.DataFrame:
     """One row per cell: what the file's path names, the cell's keys, estimate, interval and counts."""
-    estimate = bootstrap.summarise(resampled)
+    estimate = summarise(bootstrap, resampled)
     return pl.DataFrame([named | cell_keys for cell_keys in keys], infer_schema_length=None).with_columns(
         pl.Series("estimate", estimate.estimate).fill_nan(None),
         pl.Series("ci_low", estimate.ci_low).fill_nan(None),
@@ -118,11 +119,11 @@ def table_rows(
 def score_table(
     paths: Sequence[Path],
     cells: Sequence[Cell],
-    analysis: dict,
+    analysis: Measures,
     prepare: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda scores: scores,
 ) -> pl.DataFrame:
     """The same cells measured in the rows that `prepare` makes of each scores file."""
-    bootstrap = Bootstrap(**analysis["bootstrap"])
+    bootstrap = analysis.bootstrap
     return pl.concat(
         (
             table_rows(

@@ -1,7 +1,7 @@
 """The claims of arXiv 2603.22446 as measurements: a quantity with its interval, the claim's bound, a verdict.
 
-One function per claim, C1 to C15 in order, each using the quantities of the tables. Scores are those along the tuned
-policy's responses.
+What the claims say is in tokenshift.registries.claims; here is one function per claim, C1 to C15 in order, each using
+the quantities of the tables. Scores are those along the tuned policy's responses.
 """
 
 import math
@@ -11,6 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
+from tokenshift.config.analysis import Analysis, Bootstrap
+from tokenshift.config.specs import TrainingGroups
+from tokenshift.registries.claims import CLAIMS, ORDER, Claim
+from tokenshift.registries.controls import CONTROLS
+from tokenshift.registries.trajectories import DIRECTIONS
 from tokenshift.tables.cells import measure
 from tokenshift.tables.entropy_by_js import mean_entropy, share_low_entropy
 from tokenshift.tables.evidence import Evidence, NotMeasured, gather
@@ -20,8 +25,8 @@ from tokenshift.tables.low_probability import share_improbable
 from tokenshift.tables.position_profile import by_share, profile_cell
 from tokenshift.tables.rank_reordering import share_within
 from tokenshift.tables.sparsity import share_above, share_below
-from tokenshift.tables.statistics import Bootstrap, Resampled
-from tokenshift.tables.sweep import CONTROLS, Sweep, check_matched
+from tokenshift.tables.statistics import Resampled, summarise
+from tokenshift.tables.sweep import Sweep, check_matched
 from tokenshift.tables.token_identity import token_sums, variance_explained
 from tokenshift.tables.top_k_overlap import overlap
 from tokenshift.tables.training import Group, measure_groups, minus_baseline, over_seeds
@@ -39,17 +44,14 @@ def _always(evidence: Evidence) -> bool:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A claim: its quantity, which the paper says lies on one `side` (above or below) of `bound`.
+class Measurement:
+    """How a claim is measured: its quantity in words, the bound that it is held against, and what computes it.
 
-    decidable: whether the evidence can decide it at all, whatever the quantity's interval.
+    decidable: whether the evidence can decide the claim at all, whatever the quantity's interval.
     """
 
-    name: str
     quantity: str
-    side: str
     bound: float
-    paper_value: str
     measure: Callable[[Evidence], Resampled]
     decidable: Callable[[Evidence], bool] = _always
 
@@ -65,19 +67,18 @@ def verdict(ci_low: float, ci_high: float, bound: float, side: str) -> str:
     return "contradicts" if wholly["below" if side == "above" else "above"] else "inconclusive"
 
 
-def sparse(analysis: dict) -> Claim:
+def sparse(analysis: Analysis) -> Measurement:
     """C1: shifts are sparse."""
-    cell = share_below(analysis["divergence"], analysis["near_zero"])
-    quantity = f"share of positions with JS below {analysis['near_zero']:g}"
-    paper = "above 0.83 (DAPO), 0.98 (SimpleRL)"
-    return Claim("C1", quantity, "above", analysis["claims"]["sparse"], paper, lambda e: e.measure(cell))
+    cell = share_below(analysis.divergence, analysis.near_zero)
+    quantity = f"share of positions with JS below {analysis.near_zero:g}"
+    return Measurement(quantity, analysis.claims.sparse, lambda evidence: evidence.measure(cell))
 
 
-def control_is_denser(analysis: dict) -> Claim:
+def control_is_denser(analysis: Analysis) -> Measurement:
     """C2: supervised fine-tuning shifts more positions."""
-    cell = share_above(analysis["divergence"], analysis["high"])
-    quantity = f"share of positions with JS above {analysis['high']:g}, control pair minus this pair"
-    return Claim("C2", quantity, "above", 0.0, "SFT far denser", lambda e: e.measure(cell, "control") - e.measure(cell))
+    cell = share_above(analysis.divergence, analysis.high)
+    quantity = f"share of positions with JS above {analysis.high:g}, control pair minus this pair"
+    return Measurement(quantity, 0.0, lambda evidence: evidence.measure(cell, "control") - evidence.measure(cell))
 
 
 def _over_the_middle(twentieth: int, divergence: str) -> Callable[[Evidence], Resampled]:
@@ -92,70 +93,64 @@ def _over_the_middle(twentieth: int, divergence: str) -> Callable[[Evidence], Re
     return quotient
 
 
-def high_at_the_start(analysis: dict) -> Claim:
+def high_at_the_start(analysis: Analysis) -> Measurement:
     """C3: shifts are high at the start of a response."""
     quantity = "mean JS, first 5 % of the response over its middle 50 %"
-    return Claim("C3", quantity, "above", 1.0, "high at the start", _over_the_middle(0, analysis["divergence"]))
+    return Measurement(quantity, 1.0, _over_the_middle(0, analysis.divergence))
 
 
-def rise_at_the_end(analysis: dict) -> Claim:
+def rise_at_the_end(analysis: Analysis) -> Measurement:
     """C4: shifts rise a little at the end of a response."""
     quantity = "mean JS, last 5 % of the response over its middle 50 %"
-    return Claim("C4", quantity, "above", 1.0, "a small rise", _over_the_middle(19, analysis["divergence"]))
+    return Measurement(quantity, 1.0, _over_the_middle(19, analysis.divergence))
 
 
-def unchanged_are_confident(analysis: dict) -> Claim:
+def unchanged_are_confident(analysis: Analysis) -> Measurement:
     """C5: unchanged positions are those of low entropy."""
-    js, near_zero, high = pl.col(analysis["divergence"]), analysis["near_zero"], analysis["high"]
+    js, near_zero, high = pl.col(analysis.divergence), analysis.near_zero, analysis.high
     unchanged, changed = (mean_entropy({}, "base", where) for where in (js < near_zero, js > high))
     quantity = f"mean base entropy, positions with JS below {near_zero:g} minus those with JS above {high:g}"
-    return Claim(
-        "C5", quantity, "below", 0.0, "low JS: low entropy", lambda e: e.measure(unchanged) - e.measure(changed)
-    )
+    return Measurement(quantity, 0.0, lambda evidence: evidence.measure(unchanged) - evidence.measure(changed))
 
 
-def confident_overridden(analysis: dict) -> Claim:
+def confident_overridden(analysis: Analysis) -> Measurement:
     """C6: confident base predictions are overridden too."""
-    low_entropy, high = analysis["claims"]["low_entropy"], analysis["high"]
-    cell = share_low_entropy({}, "base", pl.col(analysis["divergence"]) > high, low_entropy)
+    low_entropy, high = analysis.claims.low_entropy, analysis.high
+    cell = share_low_entropy({}, "base", pl.col(analysis.divergence) > high, low_entropy)
     quantity = f"share of positions with JS above {high:g} whose base entropy is below {low_entropy:g} nats"
-    bound = analysis["claims"]["confident_overridden"]
-    return Claim("C6", quantity, "above", bound, "high JS: low and high entropy", lambda e: e.measure(cell))
+    return Measurement(quantity, analysis.claims.confident_overridden, lambda evidence: evidence.measure(cell))
 
 
-def context_beats_identity(analysis: dict) -> Claim:
+def context_beats_identity(analysis: Analysis) -> Measurement:
     """C7: context explains more of JS than the identity of the token."""
 
     def explained(evidence: Evidence) -> Resampled:
         return variance_explained(token_sums(evidence.held("scores"), analysis), evidence.bootstrap)
 
     quantity = "share of the variance of JS that token identity explains"
-    return Claim("C7", quantity, "below", analysis["claims"]["identity_variance"], "context dominates", explained)
+    return Measurement(quantity, analysis.claims.identity_variance, explained)
 
 
-def candidates_stay(analysis: dict) -> Claim:
+def candidates_stay(analysis: Analysis) -> Measurement:
     """C8: at changed positions the two policies' top candidates are the same."""
-    cell = overlap({}, 2, pl.col(analysis["divergence"]) > analysis["high"])
-    quantity = f"mean overlap of the top-2 sets at JS above {analysis['high']:g}"
-    paper = "over 0.8 (SimpleRL), a little lower (DAPO)"
-    return Claim("C8", quantity, "above", analysis["claims"]["top2_overlap"], paper, lambda e: e.measure(cell))
+    cell = overlap({}, 2, pl.col(analysis.divergence) > analysis.high)
+    quantity = f"mean overlap of the top-2 sets at JS above {analysis.high:g}"
+    return Measurement(quantity, analysis.claims.top2_overlap, lambda evidence: evidence.measure(cell))
 
 
-def reordering(analysis: dict) -> Claim:
+def reordering(analysis: Analysis) -> Measurement:
     """C9: the tuned policy reorders what the base already ranks high."""
-    cell = share_within({}, "base_rank_of_tuned_top1", 3, pl.col(analysis["divergence"]) > analysis["high"])
-    quantity = f"share of the tuned policy's top-1 within the base's top 3 at JS above {analysis['high']:g}"
-    paper = "over 0.8 (DAPO), 0.9 (SimpleRL)"
-    return Claim("C9", quantity, "above", analysis["claims"]["within_top3"], paper, lambda e: e.measure(cell))
+    cell = share_within({}, "base_rank_of_tuned_top1", 3, pl.col(analysis.divergence) > analysis.high)
+    quantity = f"share of the tuned policy's top-1 within the base's top 3 at JS above {analysis.high:g}"
+    return Measurement(quantity, analysis.claims.within_top3, lambda evidence: evidence.measure(cell))
 
 
-def little_from_nowhere(analysis: dict) -> Claim:
+def little_from_nowhere(analysis: Analysis) -> Measurement:
     """C10: the tuned policy seldom favours what the base found improbable."""
-    high, improbable = analysis["high"], analysis["improbable"]
-    cell = share_improbable({}, "base_of_tuned_top1", improbable, pl.col(analysis["divergence"]) > high)
+    high, improbable = analysis.high, analysis.improbable
+    cell = share_improbable({}, "base_of_tuned_top1", improbable, pl.col(analysis.divergence) > high)
     quantity = f"share of the tuned policy's top-1 with base probability below {improbable:g} at JS above {high:g}"
-    bound = analysis["claims"]["from_nowhere"]
-    return Claim("C10", quantity, "below", bound, "about 0.05 (DAPO)", lambda e: e.measure(cell))
+    return Measurement(quantity, analysis.claims.from_nowhere, lambda evidence: evidence.measure(cell))
 
 
 def _step_within(measured: Sweep, budget: float) -> slice:
@@ -186,45 +181,35 @@ def _tuned_is_better(direction: str) -> Callable[[Evidence], bool]:
     """A share of the gain means something only where the tuned policy gained: its interval lies above 0."""
 
     def better(evidence: Evidence) -> bool:
-        gap = evidence.bootstrap.summarise(evidence.sweep(direction, "js").gap)
+        gap = summarise(evidence.bootstrap, evidence.sweep(direction, "js").gap)
         return bool(gap.ci_low[0] > 0 if direction == "forward" else gap.ci_high[0] < 0)
 
     return better
 
 
-def sufficiency(analysis: dict) -> Claim:
+def sufficiency(analysis: Analysis) -> Measurement:
     """C11: few of the tuned policy's tokens suffice for its gain."""
-    budget, bound = analysis["claims"]["budget"], analysis["claims"]["recovered"]
+    budget, bound = analysis.claims.budget, analysis.claims.recovered
     quantity = f"gain recovered forward at an effective share of at most {budget:g}"
-    paper = "about 0.98 at 0.078 (DAPO), 0.97 at 0.039 (SimpleRL), AIME24"
-    return Claim("C11", quantity, "above", bound, paper, _recovered("forward", budget), _tuned_is_better("forward"))
+    return Measurement(quantity, bound, _recovered("forward", budget), _tuned_is_better("forward"))
 
 
-def necessity(analysis: dict) -> Claim:
+def necessity(analysis: Analysis) -> Measurement:
     """C12: without them the gain is lost."""
-    budget, bound = analysis["claims"]["budget"], analysis["claims"]["recovered"]
+    budget, bound = analysis.claims.budget, analysis.claims.recovered
     quantity = f"gain lost in reverse at an effective share of at most {budget:g}"
-    paper = "about 0.99 at 0.101 (DAPO), 1.00 at 0.05 (SimpleRL), AIME24"
-    return Claim("C12", quantity, "above", bound, paper, _recovered("reverse", budget), _tuned_is_better("reverse"))
+    return Measurement(quantity, bound, _recovered("reverse", budget), _tuned_is_better("reverse"))
 
 
-def these_tokens(analysis: dict, direction: str, control: str) -> Claim:
+def these_tokens(analysis: Analysis, direction: str, control: str) -> Measurement:
     """C13: it is these tokens, not so many tokens; against one of the random controls."""
-    budget = analysis["claims"]["budget"]
+    budget = analysis.claims.budget
     gain = {"forward": "gain recovered forward", "reverse": "gain lost in reverse"}[direction]
-    quantity = f"{gain} at an effective share of at most {budget:g}, JS minus random at {CONTROLS[control]}"
-    return Claim(
-        "C13",
-        quantity,
-        "above",
-        0.0,
-        "not reported",
-        _recovered_minus_random(direction, control, budget),
-        _tuned_is_better(direction),
-    )
+    quantity = f"{gain} at an effective share of at most {budget:g}, JS minus random at {CONTROLS[control].matched}"
+    return Measurement(quantity, 0.0, _recovered_minus_random(direction, control, budget), _tuned_is_better(direction))
 
 
-def concentration(analysis: dict) -> Claim:
+def concentration(analysis: Analysis) -> Measurement:
     """C14: over training the highest shifts grow fastest."""
 
     def growth(evidence: Evidence) -> Resampled:
@@ -233,17 +218,17 @@ def concentration(analysis: dict) -> Claim:
         if len(scored) < 2:
             raise NotMeasured
         first, last = (
-            quantiles_at(rows, step, analysis["divergence"], [0.5, 0.99], evidence.bootstrap)
+            quantiles_at(rows, step, analysis.divergence, [0.5, 0.99], evidence.bootstrap)
             for step in (scored[0], scored[-1])
         )
         grown = last - first
         return grown[1:] - grown[:1]
 
     quantity = "growth of the 99th minus growth of the 50th percentile of JS, first to last checkpoint"
-    return Claim("C14", quantity, "above", 0.0, "fastest in the high quantiles", growth)
+    return Measurement(quantity, 0.0, growth)
 
 
-def weights_help(groups: dict[str, Group], model: str, baseline: str) -> Claim:
+def weights_help(groups: dict[str, Group], model: str, baseline: str) -> Measurement:
     """C15: divergence-weighted advantages raise accuracy; over problems and at least two seeds.
 
     One run of each model cannot tell what the weights did from what another seed does.
@@ -258,63 +243,91 @@ def weights_help(groups: dict[str, Group], model: str, baseline: str) -> Claim:
         return len(groups[model]) > 1
 
     quantity = "accuracy, this model minus the baseline, mean over paired seeds"
-    return Claim("C15", quantity, "above", 0.0, "0.026 (high-KL), 0.024 (low-KL)", difference, several_seeds)
+    return Measurement(quantity, 0.0, difference, several_seeds)
 
 
-def pair_claims(analysis: dict, controls: dict[str, str]) -> list[Claim]:
-    """C1 to C14 under the study's analysis section; C13 against the random control of each direction."""
-    of_scores = (
-        *(sparse, control_is_denser, high_at_the_start, rise_at_the_end, unchanged_are_confident),
-        *(confident_overridden, context_beats_identity, candidates_stay, reordering, little_from_nowhere),
-    )
-    return [
-        *(claim(analysis) for claim in (*of_scores, sufficiency, necessity)),
-        *(these_tokens(analysis, direction, controls[direction]) for direction in ("forward", "reverse")),
-        concentration(analysis),
-    ]
+# What measures each claim on a pair, but C13, which is measured in both directions.
+OF_PAIR: dict[str, Callable[[Analysis], Measurement]] = {
+    "C1": sparse,
+    "C2": control_is_denser,
+    "C3": high_at_the_start,
+    "C4": rise_at_the_end,
+    "C5": unchanged_are_confident,
+    "C6": confident_overridden,
+    "C7": context_beats_identity,
+    "C8": candidates_stay,
+    "C9": reordering,
+    "C10": little_from_nowhere,
+    "C11": sufficiency,
+    "C12": necessity,
+    "C14": concentration,
+}
 
 
-def judge(claim: Claim, pair: str, problem_set: str, evidence: Evidence) -> dict[str, object]:
+def judge(claim: Claim, measurement: Measurement, pair: str, problem_set: str, evidence: Evidence) -> dict[str, object]:
     """The claim's row: measured and judged, or "not measured" where the study lacks what it needs."""
-    row = {"claim": claim.name, "pair": pair, "set": problem_set, "quantity": claim.quantity}
-    row |= {"bound": claim.bound, "side": claim.side, "paper_value": claim.paper_value, "verdict": "not measured"}
+    row = {"claim": claim.name, "pair": pair, "set": problem_set, "quantity": measurement.quantity}
+    row |= {"bound": measurement.bound, "side": claim.side, "paper_value": claim.paper_value}
+    row |= {"verdict": "not measured"}
     try:
-        resampled = claim.measure(evidence)
-        decidable = claim.decidable(evidence)
+        resampled = measurement.measure(evidence)
+        decidable = measurement.decidable(evidence)
     except NotMeasured:
         return row
-    summary = evidence.bootstrap.summarise(resampled)
+    summary = summarise(evidence.bootstrap, resampled)
     estimate, ci_low, ci_high = (float(value[0]) for value in (summary.estimate, summary.ci_low, summary.ci_high))
     if math.isnan(estimate):
         return row
-    reached = verdict(ci_low, ci_high, claim.bound, claim.side) if decidable else "inconclusive"
+    reached = verdict(ci_low, ci_high, measurement.bound, claim.side) if decidable else "inconclusive"
     row |= {"estimate": estimate, "ci_low": ci_low, "ci_high": ci_high, "verdict": reached}
     return row | {"n_problems": int(resampled.n_problems[0])}
 
 
+def judge_pair(pair: str, problem_set: str, evidence: Evidence, analysis: Analysis) -> list[dict[str, object]]:
+    """Rows of C1 to C14; C13 against the strictest random control that the study made in each direction."""
+    measurements = [(name, measured(analysis)) for name, measured in OF_PAIR.items()]
+    measurements += [
+        ("C13", these_tokens(analysis, direction, evidence.random_control(direction))) for direction in DIRECTIONS
+    ]
+    return [judge(CLAIMS[name], measurement, pair, problem_set, evidence) for name, measurement in measurements]
+
+
+def judge_training(
+    rollouts: Sequence[Path], sets: Sequence[str], training: TrainingGroups, bootstrap: Bootstrap
+) -> list[dict[str, object]]:
+    """Rows of C15: every compared group on every problem set."""
+    measured = measure_groups(rollouts, training.groups, bootstrap)
+    return [
+        judge(
+            CLAIMS["C15"],
+            weights_help(measured.get(problem_set, {}), model, baseline),
+            f"{model} vs {baseline}",
+            problem_set,
+            Evidence(bootstrap),
+        )
+        for model, baseline in training.baseline_of.items()
+        for problem_set in sets
+    ]
+
+
 def table(
-    paths: dict[str, Sequence[Path]], pairs: dict[str, dict], training: dict | None, analysis: dict
+    paths: dict[str, Sequence[Path]],
+    control_of: dict[str, str | None],
+    training: TrainingGroups,
+    analysis: Analysis,
 ) -> pl.DataFrame:
     """Rows of claims.csv: C1 to C14 of every pair that is no other's control, C15 of every compared model; by claim.
 
-    paths: files by kind (scores, cross_samples, checkpoint_scores, rollouts), any of which may be missing. pairs: each
-    with its control, or null. training: as in tables.training, or None.
+    paths: files by kind (scores, cross_samples, checkpoint_scores, rollouts), any of which may be missing. control_of:
+    every pair's control, or None.
     """
     files = {kind: by_names(kind, of_kind) for kind, of_kind in paths.items()}
     sets = list(dict.fromkeys(key[1] for of_kind in files.values() for key in of_kind))
-    controls = {pair["control"] for pair in pairs.values()}
     rows = []
-    for name in (name for name in pairs if name not in controls):
+    for pair in (pair for pair in control_of if pair not in control_of.values()):
         for problem_set in sets:
-            evidence = gather(name, pairs[name]["control"], problem_set, files, analysis)
-            random = {direction: evidence.random_control(direction) for direction in ("forward", "reverse")}
-            rows += [judge(claim, name, problem_set, evidence) for claim in pair_claims(analysis, random)]
-    if training is not None:
-        evidence = Evidence(Bootstrap(**analysis["bootstrap"]))
-        measured = measure_groups(paths["rollouts"], training["groups"], evidence.bootstrap)
-        for model, baseline in training["baseline_of"].items():
-            for problem_set in sets:
-                claim = weights_help(measured.get(problem_set, {}), model, baseline)
-                rows.append(judge(claim, f"{model} vs {baseline}", problem_set, evidence))
-    rows.sort(key=lambda row: int(row["claim"].removeprefix("C")))
+            evidence = gather(pair, control_of[pair], problem_set, files, analysis.bootstrap)
+            rows += judge_pair(pair, problem_set, evidence, analysis)
+    rows += judge_training(paths["rollouts"], sets, training, analysis.bootstrap)
+    rows.sort(key=lambda row: ORDER.index(row["claim"]))
     return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.selectors.float().fill_nan(None))

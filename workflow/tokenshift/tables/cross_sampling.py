@@ -5,10 +5,12 @@ from pathlib import Path
 
 import polars as pl
 
+from tokenshift.config.analysis import Measures
+from tokenshift.registries.controls import CONTROLS, STRICTEST_FIRST
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
-from tokenshift.tables.statistics import Bootstrap, Resampled
-from tokenshift.tables.sweep import CONTROLS, Sweep, check_matched, sweep
+from tokenshift.tables.statistics import Resampled
+from tokenshift.tables.sweep import Sweep, check_matched, sweep
 
 
 def sizes(samples: int) -> list[int]:
@@ -42,19 +44,19 @@ def differences(criterion: str, measured: Sweep, controls: dict[str, Sweep]) -> 
     return result
 
 
-def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(cross_samples: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of cross_sampling.csv; budget numbers the thresholds from 0 (inf: no switch) up.
 
     Differences to the random controls of the same pair, set and direction are paired: all runs share their random
     numbers, and their resamples of problems.
     """
-    bootstrap = Bootstrap(**analysis["bootstrap"])
+    bootstrap = analysis.bootstrap
     sweeps = {tuple(names("cross_samples", path).values()): sweep(path, bootstrap) for path in cross_samples}
     tables = []
     for (*run, criterion), measured in sweeps.items():
         given = quantities(measured)
         if criterion not in CONTROLS:
-            controls = {name: sweeps[*run, name] for name in CONTROLS if (*run, name) in sweeps}
+            controls = {name: sweeps[*run, name] for name in STRICTEST_FIRST if (*run, name) in sweeps}
             given |= differences(criterion, measured, controls)
         for quantity, resampled in given.items():
             keys = [

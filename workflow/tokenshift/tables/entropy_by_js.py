@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tokenshift.config.analysis import Measures
 from tokenshift.tables.cells import Cell, bins, mean, score_table, share
 
 
@@ -19,15 +20,14 @@ def share_low_entropy(keys: dict, policy: str, where: pl.Expr, low_entropy: floa
     return share(keys | {"policy": policy, "quantity": "share_low_entropy"}, confident, where)
 
 
-def entropy_cells(analysis: dict) -> list[Cell]:
-    """For each policy and bin: mean entropy, share of low entropy, and the bin's share of all positions.
+def entropy_cells(analysis: Measures, low_entropy: float) -> list[Cell]:
+    """For each policy and bin: mean entropy, share below `low_entropy`, and the bin's share of all positions.
 
     JS outside the edges is in no bin.
     """
-    low_entropy = analysis["claims"]["low_entropy"]
     cells = []
     for policy in ("base", "tuned"):
-        for low, high, inside in bins(analysis["divergence"], analysis["js_edges"]):
+        for low, high, inside in bins(analysis.divergence, analysis.js_edges):
             keys = {"policy": policy, "quantity": "share_of_positions", "js_low": low, "js_high": high}
             cells += [
                 mean_entropy(keys, policy, inside),
@@ -37,6 +37,6 @@ def entropy_cells(analysis: dict) -> list[Cell]:
     return cells
 
 
-def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
-    """Rows of entropy_by_js.csv; share_of_positions is the same for either policy."""
-    return score_table(scores, entropy_cells(analysis), analysis)
+def table(scores: Sequence[Path], low_entropy: float, analysis: Measures) -> pl.DataFrame:
+    """Rows of entropy_by_js.csv; share_of_positions is the same for either policy. low_entropy is in nats."""
+    return score_table(scores, entropy_cells(analysis, low_entropy), analysis)

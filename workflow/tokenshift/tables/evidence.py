@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from tokenshift.config.analysis import Bootstrap
 from tokenshift.tables.cells import Cell, measure
 from tokenshift.tables.files import Files, scan, scan_scores
-from tokenshift.tables.statistics import Bootstrap, Resampled
+from tokenshift.tables.statistics import Resampled
 from tokenshift.tables.sweep import Sweep, strictest_control, sweep
 
 
@@ -50,11 +51,10 @@ class Evidence:
         return strictest_control({criterion for of, criterion in self.sweeps if of == direction}) or "random"
 
 
-def gather(pair: str, control: str | None, problem_set: str, files: dict[str, Files], analysis: dict) -> Evidence:
+def gather(pair: str, control: str | None, problem_set: str, files: dict[str, Files], bootstrap: Bootstrap) -> Evidence:
     """What `files` (by kind, then by names) hold on the pair, its control and the problem set."""
     scores, control = (files["scores"].get((of, problem_set, "tuned")) for of in (pair, control))
     checkpoint_scores = files["checkpoint_scores"].get((pair, problem_set))
-    bootstrap = Bootstrap(**analysis["bootstrap"])
     sweeps = {
         (direction, criterion): sweep(path, bootstrap)
         for (of_pair, of_set, direction, criterion), path in files["cross_samples"].items()

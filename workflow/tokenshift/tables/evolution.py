@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tokenshift.config.analysis import Bootstrap, Measures
 from tokenshift.tables.cells import problem_index, table_rows
 from tokenshift.tables.files import collect, names, scan
-from tokenshift.tables.statistics import Bootstrap, Resampled, weighted_quantiles
+from tokenshift.tables.statistics import Resampled, problem_weights, weighted_quantiles
 
 DIVERGENCES = ["js", "js_nucleus"]
 DIGITS = 4
@@ -32,16 +33,16 @@ def quantiles_at(
     value = pl.col(divergence).round_sig_figs(DIGITS)
     counted = collect(at_step.group_by("problem_id", value=value).agg(count=pl.len()))
     problem_ids, problem = problem_index(counted)
-    weights = bootstrap.weights(len(problem_ids))
+    weights = problem_weights(bootstrap, len(problem_ids))
     values, count = (counted[column].to_numpy() for column in ("value", "count"))
     draws = weighted_quantiles(weights, values, problem, count, quantiles)
     counts = (np.full(len(quantiles), number) for number in (len(problem_ids), count.sum()))
     return Resampled(problem_ids, draws, *counts)
 
 
-def table(checkpoint_scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(checkpoint_scores: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of evolution.csv."""
-    bootstrap, quantiles = Bootstrap(**analysis["bootstrap"]), analysis["quantiles"]
+    bootstrap, quantiles = analysis.bootstrap, analysis.quantiles
     tables = []
     for path in checkpoint_scores:
         named, rows = names("checkpoint_scores", path), scan("checkpoint_scores", path)

@@ -4,7 +4,6 @@ A file may also be a folder of that name, with the rows in any number of Parquet
 """
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 
 from tokenshift import schemas
 from tokenshift.artifacts import read_spec, scan_parquet, shards
+from tokenshift.config.specs import Spec
 from tokenshift.errors import StudyError
 
 LAYOUTS = {
@@ -21,6 +21,7 @@ LAYOUTS = {
     "cross_samples": ("{pair}/{set}/{direction}-{criterion}.parquet", schemas.CROSS_SAMPLES),
     "rollouts": ("{model}/{set}.parquet", schemas.ROLLOUTS),
     "vocabularies": ("{pair}.parquet", schemas.VOCABULARY),
+    "models": ("{model}/manifest.json", None),  # which stands for all files of the folder
 }
 
 Files = dict[tuple[str, ...], Path]  # by the names in the path, such as (pair, set, trajectory)
@@ -90,13 +91,15 @@ def read_responses(kind: str, path: str | Path, columns: dict[str, pl.Expr]) -> 
     return collect(scan(kind, path).select("problem_id", "correct", tokens=length, **columns))
 
 
-def table_parser(description: str | None, *kinds: str, may_be_empty: bool = False) -> argparse.ArgumentParser:
+def table_parser(
+    description: str | None, spec: type[Spec], *kinds: str, may_be_empty: bool = False
+) -> argparse.ArgumentParser:
     """Arguments of a table's script: --spec, one list of files (which may be empty) for each of `kinds`, --output."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--spec", type=json.loads, required=True, help="JSON with the study's `analysis` section")
+    parser.add_argument("--spec", type=spec.parse, required=True, metavar="JSON", help=spec.__name__)
     for kind in kinds:
         flag = "--" + kind.replace("_", "-")
         nargs = "*" if may_be_empty else "+"
-        parser.add_argument(flag, type=Path, nargs=nargs, required=True, metavar="PARQUET", help=LAYOUTS[kind][0])
+        parser.add_argument(flag, type=Path, nargs=nargs, required=True, metavar="FILE", help=LAYOUTS[kind][0])
     parser.add_argument("--output", type=Path, required=True, metavar="CSV")
     return parser

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import polars as pl
 
+from tokenshift.config.analysis import Measures
 from tokenshift.tables.cells import Cell, bins, score_table, share
 
 
-def joint_cells(analysis: dict) -> list[Cell]:
+def joint_cells(analysis: Measures) -> list[Cell]:
     """For either policy the share of all positions in each bin of JS and of that policy's entropy (nats).
 
     Positions outside the edges are in no bin, so that the shares of a policy may add up to less than 1.
@@ -23,11 +24,11 @@ def joint_cells(analysis: dict) -> list[Cell]:
             js[2] & inside,
         )
         for policy in ("base", "tuned")
-        for js in bins(analysis["divergence"], analysis["js_edges"])
-        for low, high, inside in bins(f"entropy_{policy}", analysis["entropy_edges"])
+        for js in bins(analysis.divergence, analysis.js_edges)
+        for low, high, inside in bins(f"entropy_{policy}", analysis.entropy_edges)
     ]
 
 
-def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(scores: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of js_entropy.csv."""
     return score_table(scores, joint_cells(analysis), analysis)

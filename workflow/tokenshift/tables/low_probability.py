@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tokenshift.config.analysis import Measures
 from tokenshift.tables.cells import Cell, position_subsets, score_table, share
 
 LOG_PROBABILITIES = {
@@ -20,12 +21,12 @@ def share_improbable(keys: dict, direction: str, probability: float, where: pl.E
     return share(keys | {"direction": direction, "probability_below": probability}, improbable, where)
 
 
-def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(scores: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of low_probability.csv: at analysis.improbable and three levels around its default."""
     cells = [
         share_improbable({"positions": positions}, direction, probability, where)
         for positions, where in position_subsets(analysis).items()
         for direction in LOG_PROBABILITIES
-        for probability in sorted({*LEVELS, analysis["improbable"]})
+        for probability in sorted({*LEVELS, analysis.improbable})
     ]
     return score_table(scores, cells, analysis)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tokenshift.config.analysis import Measures
 from tokenshift.tables.cells import mean, position_subsets, score_table
 
 NUCLEI = ["shared", "base_only", "tuned_only"]
@@ -20,7 +21,7 @@ def mass(policy: str, candidates: str) -> pl.Expr:
     return pl.col(f"mass_{policy}_{candidates}")
 
 
-def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(scores: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of mass_reallocation.csv; change is the tuned policy's mass minus the base's."""
     cells = []
     for positions, where in position_subsets(analysis).items():

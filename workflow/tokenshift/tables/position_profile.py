@@ -4,23 +4,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
+from tokenshift.config.analysis import Measures
+from tokenshift.config.specs import PairModels
+from tokenshift.cross_sampling.positions import bin_of_index, index_edges, over_equal_parts
 from tokenshift.errors import StudyError
 from tokenshift.registries.trajectories import Mixed
 from tokenshift.scoring.trajectories import scan_trajectory
 from tokenshift.tables.cells import Cell, measure, ratio, table_rows, total
 from tokenshift.tables.files import Files, by_names, collect, names, scan_scores, with_lengths
-from tokenshift.tables.statistics import Bootstrap
-
-
-def index_edges(longest: int, bins: int) -> list[int]:
-    """Integer edges 0, 1, ... `longest` of at most `bins` bins that widen geometrically.
-
-    The shifts are at the ends of a response, within a few tokens, and a response may have 20,000 of them.
-    """
-    return [0, *np.unique(np.round(np.geomspace(longest, 1, bins)).astype(int)).tolist()]
 
 
 def by_index(scores: pl.LazyFrame, divergence: str, index: pl.Expr, edges: Sequence[int]) -> pl.DataFrame:
@@ -28,22 +21,13 @@ def by_index(scores: pl.LazyFrame, divergence: str, index: pl.Expr, edges: Seque
 
     Positions without an index are in bin null.
     """
-    inner = pl.sum_horizontal(pl.lit(0), *(index >= edge for edge in edges[1:-1]))
-    return _sums(scores.with_columns(bin=pl.when(index.is_not_null()).then(inner), weight=pl.col("tokens")), divergence)
+    bin_ = pl.when(index.is_not_null()).then(bin_of_index(index, edges))
+    return _sums(scores.with_columns(bin=bin_, weight=pl.col("tokens")), divergence)
 
 
 def by_share(scores: pl.LazyFrame, divergence: str, bins: int) -> pl.DataFrame:
-    """Sums per problem and equal part of the responses' length: tokens, weight, total JS, of rows `with_lengths`.
-
-    Token t of a response of length L covers the interval [t / L, (t + 1) / L] and enters each of the `bins` parts by
-    the share of itself that lies inside, here in units of 1 / bins; so both ends are treated alike, and a response of
-    fewer tokens than there are parts counts too.
-    """
-    first, last = bins * pl.col("position"), bins * (pl.col("position") + 1)  # edges of the token, of `bins` times L
-    length, bin_ = pl.col("length"), pl.col("bin")
-    parts = scores.with_columns(first=first, last=last, bin=pl.int_ranges(first // length, (last - 1) // length + 1))
-    inside = pl.min_horizontal("last", (bin_ + 1) * length) - pl.max_horizontal("first", bin_ * length)
-    return _sums(parts.explode("bin").with_columns(weight=inside), divergence)
+    """Sums per problem and equal part of the responses' length: tokens, weight, total JS, of rows `with_lengths`."""
+    return _sums(over_equal_parts(scores, bins), divergence)
 
 
 def _sums(weighted: pl.LazyFrame, divergence: str) -> pl.DataFrame:
@@ -77,23 +61,25 @@ def responses_of(named: dict[str, str], model: str, rollouts: Files, cross_sampl
     return scan_trajectory(files[key], trajectory)
 
 
-def table(paths: dict[str, Sequence[Path]], pairs: dict[str, dict[str, str]], analysis: dict) -> pl.DataFrame:
+def table(paths: dict[str, Sequence[Path]], pairs: dict[str, PairModels], analysis: Measures) -> pl.DataFrame:
     """Rows of position_profile.csv; all files share their bins. bin_high is exclusive but for origin relative.
 
-    paths: files by kind: scores, and the rollouts and cross_samples that they lie along. pairs: the model of base and
-    tuned responses of each pair. Index 0 of origin answer is where a response's final answer begins, what is before it
-    being negative; responses without an answer are not in that origin. Raises StudyError when responses are missing.
+    paths: files by kind: scores, and the rollouts and cross_samples that they lie along. Index 0 of origin answer is
+    where a response's final answer begins, what is before it being negative; responses without an answer are not in
+    that origin. Raises StudyError when responses are missing.
     """
     scores = paths["scores"]
     rollouts, cross_samples = (by_names(kind, paths[kind]) for kind in ("rollouts", "cross_samples"))
-    bins, divergence, bootstrap = analysis["position_bins"], analysis["divergence"], Bootstrap(**analysis["bootstrap"])
+    bins, divergence, bootstrap = analysis.position_bins, analysis.divergence, analysis.bootstrap
     longest = max(collect(scan_scores(path).select(pl.col("position").max() + 1)).item() for path in scores)
     edges, shares = index_edges(longest, bins), [index / bins for index in range(bins + 1)]
     around = [*(-edge for edge in reversed(edges[1:])), *edges]
     tables = []
     for path in scores:
         named = names("scores", path)
-        responses = responses_of(named, pairs[named["pair"]].get(named["trajectory"]), rollouts, cross_samples)
+        responses = responses_of(
+            named, getattr(pairs[named["pair"]], named["trajectory"], None), rollouts, cross_samples
+        )
         rows = with_answers(with_lengths(scan_scores(path)), responses)
         position, from_end = pl.col("position"), pl.col("length") - 1 - pl.col("position")
         profiles = {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tokenshift.config.analysis import Measures
 from tokenshift.tables.cells import Cell, position_subsets, score_table, share
 
 RANKS = {
@@ -18,12 +19,12 @@ def share_within(keys: dict, direction: str, rank: int, where: pl.Expr) -> Cell:
     return share(keys | {"direction": direction, "rank_at_most": rank}, pl.col(RANKS[direction]) <= rank, where)
 
 
-def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(scores: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of rank_reordering.csv."""
     cells = [
         share_within({"positions": positions}, direction, rank, where)
         for positions, where in position_subsets(analysis).items()
         for direction in RANKS
-        for rank in analysis["top_k"]
+        for rank in analysis.top_k
     ]
     return score_table(scores, cells, analysis)

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tokenshift.config.analysis import Measures
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
-from tokenshift.tables.statistics import Bootstrap, Resampled
+from tokenshift.tables.statistics import Resampled, summarise
 from tokenshift.tables.sweep import Sweep, sweep
 
 
 def gap_is_clear(measured: Sweep) -> bool:
     """Whether the gap's interval excludes 0; if not, shares of the gap mean nothing."""
-    gap = measured.bootstrap.summarise(measured.gap)
+    gap = summarise(measured.bootstrap, measured.gap)
     return bool(gap.ci_low[0] > 0 or gap.ci_high[0] < 0)
 
 
@@ -28,7 +29,7 @@ def reaching(measured: Sweep, paired: bool) -> list[int]:
     accuracy, sought = measured.accuracy, measured.accuracy.draws[0, -1]
     if paired:
         accuracy, sought = accuracy - accuracy[-1:], 0.0
-    interval = measured.bootstrap.summarise(accuracy)
+    interval = summarise(measured.bootstrap, accuracy)
     rises = measured.gap.draws[0, 0] > 0
     reached = interval.ci_high >= sought if rises else interval.ci_low <= sought
     return [index for index in measured.finite if reached[index]]
@@ -51,7 +52,7 @@ def _undefined(cells: Resampled) -> Resampled:
     return Resampled(cells.problem_ids, np.full_like(cells.draws, np.nan), nothing, nothing)
 
 
-def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(cross_samples: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of recovered_gain.csv; budget numbers the thresholds as in cross_sampling.csv.
 
     gap: accuracy of the intervention alone minus that of the primary alone. recovered_gain is null where the gap's
@@ -59,7 +60,7 @@ def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
     `reaching` finds, with the threshold at which they are, and null where it finds none; in their names _paired says
     which interval.
     """
-    bootstrap = Bootstrap(**analysis["bootstrap"])
+    bootstrap = analysis.bootstrap
     tables = []
     for path in cross_samples:
         measured = sweep(path, bootstrap)

@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tokenshift.artifacts import shards
+from tokenshift.config.analysis import Measures
+from tokenshift.cross_sampling.positions import bin_of_index, index_edges, over_equal_parts
+from tokenshift.registries.controls import CONTROLS
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
-from tokenshift.tables.position_profile import index_edges
-from tokenshift.tables.statistics import Bootstrap, Resampled, ratio_of_sums
-from tokenshift.tables.sweep import CONTROLS, Sweep, check_matched, sweep
+from tokenshift.tables.statistics import Resampled, problem_weights, ratio_of_sums
+from tokenshift.tables.sweep import Sweep, check_matched, sweep
 
 QUANTITIES = {"switched_share": "switched", "effective_share": "replaced"}
 ORIGINS = ("relative", "start")
@@ -30,23 +32,16 @@ def marked_positions(marks: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
     return owner, flat - (ends - np.diff(ends, prepend=0))[owner]
 
 
-def by_index(owner: np.ndarray, position: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Entries between the integer `edges`: owner, bin and weight (1), each (entries,)."""
-    return owner, np.searchsorted(edges, position, side="right") - 1, np.ones(len(owner), dtype=np.int64)
+def binned(marked: pl.DataFrame, edges: Sequence[int], bins: int) -> dict[str, pl.DataFrame]:
+    """By origin the bin and the weight of each token in `marked` (owner, position, length of its response).
 
-
-def by_share(owner: np.ndarray, position: np.ndarray, length: np.ndarray, bins: int) -> tuple[np.ndarray, ...]:
-    """Entries in equal parts of their response, as tables.position_profile.by_share divides it: owner, bin, weight.
-
-    length: of each entry's response. Token t covers [t / L, (t + 1) / L] and enters each part by what of it lies
-    inside, in units of 1 / bins of a token, so that its weights sum to `bins`.
+    start: bins between `edges`, each token with weight 1. relative: `bins` equal parts of the response, each token with
+    its weights of `over_equal_parts`.
     """
-    first, last = bins * position, bins * (position + 1)  # edges of the token, of `bins` times L
-    parts = (last - 1) // length - first // length + 1
-    owner, first, last, length = (np.repeat(values, parts) for values in (owner, first, last, length))
-    nth = np.arange(len(owner)) - np.repeat(np.cumsum(parts) - parts, parts)
-    part = first // length + nth
-    return owner, part, np.minimum(last, (part + 1) * length) - np.maximum(first, part * length)
+    return {
+        "start": marked.with_columns(bin=bin_of_index(pl.col("position"), edges), weight=pl.lit(1)),
+        "relative": over_equal_parts(marked.lazy(), bins).collect(),
+    }
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
@@ -60,7 +55,7 @@ def position_sums(measured: Sweep, edges: Sequence[int], bins: int) -> dict[tupl
 
     Only marked tokens are looked at one by one; how many there are in all follows from the lengths.
     """
-    edges = np.asarray(edges)
+    lower, upper = np.array(edges[:-1]), np.array(edges[1:])
     shape = (len(measured.problem_ids), len(measured.finite))
     sizes = {"start": len(edges) - 1, "relative": bins}
     kinds = ("tokens", *QUANTITIES.values())
@@ -73,17 +68,15 @@ def position_sums(measured: Sweep, edges: Sequence[int], bins: int) -> dict[tupl
         problem = np.array([problem_of[name] for name in batch["problem_id"].to_pylist()], dtype=np.int64)
         step = np.array([step_of[threshold] for threshold in batch["threshold"].to_pylist()], dtype=np.int64)
         length = pc.list_value_length(batch["switched"]).to_numpy().astype(np.int64)
-        inside = np.clip(length[:, None], edges[:-1], edges[1:]) - edges[:-1]
+        inside = np.clip(length[:, None], lower, upper) - lower
         np.add.at(sums["start", "tokens"], (problem, step), inside)
         np.add.at(sums["relative", "tokens"], (problem, step), length[:, None])
         for kind in QUANTITIES.values():
             owner, position = marked_positions(batch[kind])
-            entries = {
-                "start": by_index(owner, position, edges),
-                "relative": by_share(owner, position, length[owner], bins),
-            }
-            for origin, (of, in_bin, weight) in entries.items():
-                cell = np.ravel_multi_index((problem[of], step[of], in_bin), (*shape, sizes[origin]))
+            marked = pl.DataFrame({"owner": owner, "position": position, "length": length[owner]})
+            for origin, tokens in binned(marked, edges, bins).items():
+                of, bin_, weight = (tokens[column].to_numpy() for column in ("owner", "bin", "weight"))
+                cell = np.ravel_multi_index((problem[of], step[of], bin_), (*shape, sizes[origin]))
                 counted = np.bincount(cell, weight, sums[origin, kind].size)
                 sums[origin, kind] += counted.reshape(sums[origin, kind].shape)
     return sums
@@ -99,22 +92,23 @@ def step_within(measured: Sweep, matched: Sweep, budget: float) -> int | None:
     return min(matched.finite, default=None) if within is None else within
 
 
-def table(cross_samples: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(cross_samples: Sequence[Path], budget: float, analysis: Measures) -> pl.DataFrame:
     """Rows of replacement_positions.csv, at every finite threshold; all files share their bins.
 
     Positions are relative to the response's length, or counted from its start, with bin_high exclusive. at_budget marks
-    the threshold that C11 to C13 are judged at; of a random control, that of the js run it matches.
+    the threshold that C11 to C13 are judged at, the lowest whose effective share is at most `budget`; of a random
+    control, that of the js run it matches.
     """
-    bootstrap, bins = Bootstrap(**analysis["bootstrap"]), analysis["position_bins"]
+    bootstrap, bins = analysis.bootstrap, analysis.position_bins
     sweeps = {tuple(names("cross_samples", path).values()): sweep(path, bootstrap) for path in cross_samples}
     longest = max(int(measured.counts["tokens"].max()) for measured in sweeps.values())
     edges, shares = index_edges(longest, bins), [index / bins for index in range(bins + 1)]
     tables = []
     for (*run, criterion), measured in sweeps.items():
         matched = sweeps.get((*run, "js"), measured) if criterion in CONTROLS else measured
-        judged = step_within(measured, matched, analysis["claims"]["budget"])
+        judged = step_within(measured, matched, budget)
         sums = position_sums(measured, edges, bins)
-        weights = bootstrap.weights(len(measured.problem_ids))
+        weights = problem_weights(bootstrap, len(measured.problem_ids))
         for quantity, kind in QUANTITIES.items():
             for origin in ORIGINS:
                 keys = [

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tokenshift.config.analysis import Measures
 from tokenshift.tables.cells import Cell, mean, score_table, share
 
 DIVERGENCES = ["js", "js_nucleus"]
@@ -24,17 +25,17 @@ def share_above(divergence: str, threshold: float) -> Cell:
     return share(keys, pl.col(divergence) > threshold)
 
 
-def sparsity_cells(analysis: dict) -> list[Cell]:
+def sparsity_cells(analysis: Measures) -> list[Cell]:
     """For either divergence its ECDF (log-spaced from 1e-6 to ln 2 nats, with both thresholds), tail and mean."""
-    thresholds = sorted({*GRID.tolist(), analysis["near_zero"], analysis["high"]})
+    thresholds = sorted({*GRID.tolist(), analysis.near_zero, analysis.high})
     cells = []
     for divergence in DIVERGENCES:
         cells += [share_below(divergence, threshold) for threshold in thresholds]
-        cells.append(share_above(divergence, analysis["high"]))
+        cells.append(share_above(divergence, analysis.high))
         cells.append(mean({"divergence": divergence, "quantity": "mean", "threshold": None}, pl.col(divergence)))
     return cells
 
 
-def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(scores: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of sparsity.csv; threshold is null for the mean."""
     return score_table(scores, sparsity_cells(analysis), analysis)

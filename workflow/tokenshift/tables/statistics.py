@@ -2,7 +2,7 @@
 
 Responses to one problem resemble one another, and positions of one response more so; whole problems are therefore
 what is resampled, with replacement. A resample is a vector of counts, one per problem: the first row of
-`Bootstrap.weights` is the sample itself (every count 1), the others are its resamples. They depend on the seed and the
+`problem_weights` is the sample itself (every count 1), the others are its resamples. They depend on the seed and the
 number of problems alone, so all statistics on one problem set share their resamples, and the difference of two
 statistics' draws is a paired comparison.
 
@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse, stats
 
+from tokenshift.config.analysis import Bootstrap
 from tokenshift.errors import StudyError
 
 
@@ -69,32 +70,9 @@ class Resampled:
         return replace(self, draws=draws, n_problems=np.minimum(self.n_problems, other.n_problems))
 
 
-@dataclass(frozen=True)
-class Bootstrap:
-    """Percentile bootstrap: number of resamples, coverage of the interval, seed of the resampling."""
-
-    replicates: int
-    confidence: float
-    seed: int
-
-    def weights(self, n_problems: int) -> np.ndarray:
-        """How often each problem occurs, in the sample (row 0) and its resamples: (1 + replicates, problems)."""
-        return _weights(self.replicates, self.seed, n_problems)
-
-    def summarise(self, resampled: Resampled) -> Estimate:
-        """Estimate and percentile interval of every cell.
-
-        A resample in which a cell is undefined (it drew none of the problems that the cell occurs in) is left out of
-        that cell's interval. A cell that fewer than two problems enter has no interval: nothing shows how it would
-        vary over problems.
-        """
-        estimate = resampled.draws[0]
-        tail = (1 - self.confidence) / 2
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "All-NaN slice")
-            low, high = np.nanquantile(resampled.draws[1:], [tail, 1 - tail], axis=0)
-        known = (resampled.n_problems >= 2) & ~np.isnan(estimate)
-        return Estimate(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan))
+def problem_weights(bootstrap: Bootstrap, n_problems: int) -> np.ndarray:
+    """How often each problem occurs, in the sample (row 0) and its resamples: (1 + replicates, problems)."""
+    return _weights(bootstrap.replicates, bootstrap.seed, n_problems)
 
 
 @functools.lru_cache(maxsize=2)
@@ -104,6 +82,22 @@ def _weights(replicates: int, seed: int, n_problems: int) -> np.ndarray:
     weights = np.vstack([np.ones(n_problems), resamples])
     weights.flags.writeable = False
     return weights
+
+
+def summarise(bootstrap: Bootstrap, resampled: Resampled) -> Estimate:
+    """Estimate and percentile interval of every cell.
+
+    A resample in which a cell is undefined (it drew none of the problems that the cell occurs in) is left out of that
+    cell's interval. A cell that fewer than two problems enter has no interval: nothing shows how it would vary over
+    problems.
+    """
+    estimate = resampled.draws[0]
+    tail = (1 - bootstrap.confidence) / 2
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice")
+        low, high = np.nanquantile(resampled.draws[1:], [tail, 1 - tail], axis=0)
+    known = (resampled.n_problems >= 2) & ~np.isnan(estimate)
+    return Estimate(estimate, np.where(known, low, np.nan), np.where(known, high, np.nan))
 
 
 def quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

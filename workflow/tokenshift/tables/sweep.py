@@ -14,17 +14,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tokenshift.config.analysis import Bootstrap
 from tokenshift.errors import StudyError
+from tokenshift.registries.controls import STRICTEST_FIRST
 from tokenshift.tables.files import collect, scan
-from tokenshift.tables.statistics import Bootstrap, Resampled, pass_at, ratio_of_sums
-
-# What of the js run of its direction a random control has in common, the strictest control first.
-CONTROLS = {
-    "random_effective_position": "the same effective share along the response",
-    "random_effective": "the same effective share",
-    "random_position": "the same switched share along the response",
-    "random": "the same switched share",
-}
+from tokenshift.tables.statistics import Resampled, pass_at, problem_weights, ratio_of_sums
 
 COUNTED = {
     "correct": pl.col("correct").cast(pl.Int64),
@@ -131,7 +125,7 @@ class Sweep:
         """Ratio of sums over problems, both (problems, thresholds), in the sample and its resamples."""
         return Resampled(
             self.problem_ids,
-            ratio_of_sums(self.bootstrap.weights(len(self.problem_ids)), numerator, denominator),
+            ratio_of_sums(problem_weights(self.bootstrap, len(self.problem_ids)), numerator, denominator),
             n_problems=(denominator > 0).sum(axis=0),
             n_tokens=self._sums("tokens").sum(axis=0),
         )
@@ -176,4 +170,4 @@ def check_matched(js: Sweep, control: Sweep) -> None:
 
 def strictest_control(criteria: Container[str]) -> str | None:
     """The strictest random control among these criteria; None if there is none."""
-    return next((control for control in CONTROLS if control in criteria), None)
+    return next((control for control in STRICTEST_FIRST if control in criteria), None)

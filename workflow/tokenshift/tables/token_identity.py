@@ -6,20 +6,21 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tokenshift.config.analysis import Bootstrap, Measures
 from tokenshift.errors import StudyError
 from tokenshift.tables.cells import Cell, measure, problem_index, ratio, table_rows, total
 from tokenshift.tables.files import collect, names, scan, scan_scores
-from tokenshift.tables.statistics import Bootstrap, Resampled
+from tokenshift.tables.statistics import Resampled, problem_weights
 from tokenshift.tables.statistics import variance_explained as variance_explained_by_groups
 
 
-def token_sums(scores: pl.LazyFrame, analysis: dict) -> pl.DataFrame:
+def token_sums(scores: pl.LazyFrame, analysis: Measures) -> pl.DataFrame:
     """A row per problem and response token: tokens (its occurrences), total and squares of their JS, how many are high.
 
     All that the table needs, in one pass.
     """
-    js = pl.col(analysis["divergence"])
-    sums = {"total": total(js), "squares": total(js**2), "high": (js > analysis["high"]).sum()}
+    js = pl.col(analysis.divergence)
+    sums = {"total": total(js), "squares": total(js**2), "high": (js > analysis.high).sum()}
     tokens = scores.group_by("problem_id", "token_id").agg(pl.col("tokens").sum(), **sums)
     return collect(tokens.sort("problem_id", "token_id"))
 
@@ -29,20 +30,20 @@ def variance_explained(sums: pl.DataFrame, bootstrap: Bootstrap) -> Resampled:
     problem_ids, problem = problem_index(sums)
     _, group = np.unique(sums["token_id"].to_numpy(), return_inverse=True)
     per_group = (sums[column].to_numpy().astype(float) for column in ("tokens", "total", "squares"))
-    draws = variance_explained_by_groups(bootstrap.weights(len(problem_ids)), problem, group, *per_group)
+    draws = variance_explained_by_groups(problem_weights(bootstrap, len(problem_ids)), problem, group, *per_group)
     return Resampled(problem_ids, draws[:, None], np.array([len(problem_ids)]), np.array([sums["tokens"].sum()]))
 
 
-def highest_tokens(sums: pl.DataFrame, analysis: dict) -> list[int]:
+def highest_tokens(sums: pl.DataFrame, analysis: Measures) -> list[int]:
     """The analysis.identity_tokens tokens of highest mean JS, highest first, of those that occur often enough.
 
     The selection is part of no interval: a token chosen for its high mean has that mean by luck in part, which
     analysis.identity_minimum (fewest occurrences) keeps small.
     """
     frequent = sums.group_by("token_id", maintain_order=True).agg(pl.col("tokens", "total").sum())
-    frequent = frequent.filter(pl.col("tokens") >= analysis["identity_minimum"])
+    frequent = frequent.filter(pl.col("tokens") >= analysis.identity_minimum)
     by_mean = frequent.sort(pl.col("total") / pl.col("tokens"), "token_id", descending=[True, False])
-    return by_mean["token_id"].head(analysis["identity_tokens"]).to_list()
+    return by_mean["token_id"].head(analysis.identity_tokens).to_list()
 
 
 def token_cells(token_id: int, token: str | None) -> list[Cell]:
@@ -56,12 +57,12 @@ def token_cells(token_id: int, token: str | None) -> list[Cell]:
     ]
 
 
-def table(scores: Sequence[Path], vocabularies: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(scores: Sequence[Path], vocabularies: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of token_identity.csv: tokens by falling mean JS; token_id is null for variance_explained.
 
     Raises StudyError when the vocabulary of a scored pair is missing.
     """
-    bootstrap = Bootstrap(**analysis["bootstrap"])
+    bootstrap = analysis.bootstrap
     vocabulary_of = {names("vocabularies", path)["pair"]: path for path in vocabularies}
     tables = []
     for path in scores:

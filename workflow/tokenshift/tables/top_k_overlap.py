@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tokenshift.config.analysis import Measures
 from tokenshift.tables.cells import Cell, mean, position_subsets, score_table
 
 
@@ -13,11 +14,11 @@ def overlap(keys: dict, k: int, where: pl.Expr) -> Cell:
     return mean(keys | {"k": k}, pl.col("top_shared").list.get(k - 1) / k, where)
 
 
-def table(scores: Sequence[Path], analysis: dict) -> pl.DataFrame:
+def table(scores: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of top_k_overlap.csv."""
     cells = [
         overlap({"positions": positions}, k, where)
         for positions, where in position_subsets(analysis).items()
-        for k in analysis["top_k"]
+        for k in analysis.top_k
     ]
     return score_table(scores, cells, analysis)

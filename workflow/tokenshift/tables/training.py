@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tokenshift.config.analysis import Bootstrap, Measures
+from tokenshift.config.specs import TrainingGroups
 from tokenshift.errors import StudyError
 from tokenshift.tables.cells import mean, measure, share, table_rows
 from tokenshift.tables.files import names, read_responses
-from tokenshift.tables.statistics import Bootstrap, Resampled, average, average_of_seeds, t_interval
+from tokenshift.tables.statistics import Resampled, average, average_of_seeds, summarise, t_interval
 
 Group = dict[int, Resampled]  # by seed; the cells are accuracy and length
 
 
 def measure_groups(
-    rollouts: Sequence[Path], groups: dict[str, dict[str, str]], bootstrap: Bootstrap
+    rollouts: Sequence[Path], groups: dict[str, dict[int, str]], bootstrap: Bootstrap
 ) -> dict[str, dict[str, Group]]:
     """Accuracy and length of each seed's model: set -> group -> seed -> two cells.
 
@@ -34,7 +36,7 @@ def measure_groups(
         for group, seeds in groups.items():
             missing = [model for model in seeds.values() if model not in models]
             if not missing:
-                by_set[problem_set][group] = {int(seed): models[model] for seed, model in seeds.items()}
+                by_set[problem_set][group] = {seed: models[model] for seed, model in seeds.items()}
             elif len(missing) < len(seeds):
                 raise StudyError(
                     f"no rollouts of {', '.join(missing)} on '{problem_set}', but of other seeds; give them all"
@@ -56,16 +58,16 @@ def minus_baseline(group: Group, baseline: Group) -> Group:
     return {seed: measured - baseline[seed] for seed, measured in group.items()}
 
 
-def quantities(group: str, groups: dict[str, Group], training: dict) -> dict[str, Group]:
+def quantities(group: str, groups: dict[str, Group], training: TrainingGroups) -> dict[str, Group]:
     """What is reported of a group: for every seed one cell of each quantity."""
     measured = groups[group]
     accuracy = {seed: cells[:1] for seed, cells in measured.items()}
     result = {"accuracy": accuracy, "length": {seed: cells[1:] for seed, cells in measured.items()}}
-    base = training["base_of"].get(group)
+    base = training.base_of.get(group)
     if base in groups:
         base_accuracy = average(list(groups[base].values()))[:1]
         result["accuracy_minus_base"] = {seed: cell - base_accuracy for seed, cell in accuracy.items()}
-    if (name := training["baseline_of"].get(group)) in groups:
+    if (name := training.baseline_of.get(group)) in groups:
         baseline = {seed: cells[:1] for seed, cells in groups[name].items()}
         result["accuracy_minus_baseline"] = minus_baseline(accuracy, baseline)
     return result
@@ -80,7 +82,7 @@ def rows(by_seed: Group, keys: dict[str, object], bootstrap: Bootstrap) -> pl.Da
     """
     seeds = [table_rows({}, [keys | {"seed": seed}], measured, bootstrap) for seed, measured in by_seed.items()]
     mean = table_rows({}, [keys | {"seed": None}], over_seeds(by_seed, bootstrap), bootstrap)
-    of_problems = bootstrap.summarise(average(list(by_seed.values())))
+    of_problems = summarise(bootstrap, average(list(by_seed.values())))
     of_seeds = t_interval(np.array([measured.draws[0, 0] for measured in by_seed.values()]), bootstrap.confidence)
     limits = {"problems_low": of_problems.ci_low[0], "problems_high": of_problems.ci_high[0]}
     limits |= dict(zip(("seeds_low", "seeds_high"), of_seeds, strict=True))
@@ -88,15 +90,11 @@ def rows(by_seed: Group, keys: dict[str, object], bootstrap: Bootstrap) -> pl.Da
     return pl.concat([mean.clear(), *seeds, mean], how="diagonal_relaxed")
 
 
-def table(rollouts: Sequence[Path], training: dict, analysis: dict) -> pl.DataFrame:
-    """Rows of training.csv; `model` is the group, and seed is null for the mean over its seeds.
-
-    training: groups (group -> seed -> model), base_of (group -> group it was trained from) and baseline_of (compared
-    group -> group it is compared with).
-    """
-    bootstrap = Bootstrap(**analysis["bootstrap"])
+def table(rollouts: Sequence[Path], training: TrainingGroups, analysis: Measures) -> pl.DataFrame:
+    """Rows of training.csv; `model` is the group, and seed is null for the mean over its seeds."""
+    bootstrap = analysis.bootstrap
     tables = []
-    for problem_set, groups in measure_groups(rollouts, training["groups"], bootstrap).items():
+    for problem_set, groups in measure_groups(rollouts, training.groups, bootstrap).items():
         for group in groups:
             for quantity, by_seed in quantities(group, groups, training).items():
                 keys = {"model": group, "set": problem_set, "seed": None, "quantity": quantity}

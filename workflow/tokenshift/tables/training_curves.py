@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from tokenshift.errors import StudyError
+from tokenshift.tables.files import names
 from tokenshift.tables.statistics import t_interval
 
 METRICS_FILE = "metrics.jsonl"  # of tokenshift.training.metrics, in the model folder
@@ -47,12 +48,12 @@ def over_seeds(reported: pl.DataFrame, confidence: float) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col("ci_low", "ci_high").fill_nan(None))
 
 
-def table(folders: Sequence[Path], groups: dict[str, dict[str, str]], confidence: float) -> pl.DataFrame:
+def table(models: Sequence[Path], groups: dict[str, dict[int, str]], confidence: float) -> pl.DataFrame:
     """Rows of training_curves.csv; `model` is the group.
 
-    `folders` are those of the trained models, each called as its model; `groups` names each group's model by seed.
+    `models` are the manifests of the trained models; `groups` names each group's model by seed.
     """
-    by_model = {folder.name: read_metrics(folder) for folder in folders}
+    by_model = {names("models", manifest)["model"]: read_metrics(manifest.parent) for manifest in models}
     tables = [
         over_seeds(pl.concat([by_model[model] for model in seeds.values()]), confidence)
         .sort("metric", "step")

@@ -8,25 +8,25 @@ from pathlib import Path
 
 import polars as pl
 
+from tokenshift.config.analysis import Measures
+from tokenshift.config.measurements import Truncation
 from tokenshift.tables.cells import Cell, mean, score_table, share
 
 
-def truncations(scoring: dict) -> Iterator[tuple[dict[str, float], pl.Expr]]:
-    """Temperature and top-p of every measured distribution, and its JS: the full one, the evaluation's, the ablation.
-
-    scoring: truncation, a mapping of temperature and top_p, and ablation, a list of such mappings.
-    """
-    yield {"temperature": 1.0, "top_p": 1.0}, pl.col("js")
-    yield scoring["truncation"], pl.col("js_nucleus")
-    for index, further in enumerate(scoring["ablation"]):
+def measured_under(evaluation: Truncation, ablation: Sequence[Truncation]) -> Iterator[tuple[Truncation, pl.Expr]]:
+    """Every distribution under which JS was measured, and that JS: the full one, the evaluation's, the ablation's."""
+    yield Truncation(temperature=1.0, top_p=1.0), pl.col("js")
+    yield evaluation, pl.col("js_nucleus")
+    for index, further in enumerate(ablation):
         yield further, pl.col("js_ablation").list.get(index)
 
 
-def truncation_cells(scoring: dict, analysis: dict) -> list[Cell]:
+def truncation_cells(evaluation: Truncation, ablation: Sequence[Truncation], analysis: Measures) -> list[Cell]:
     """Of each distribution: mean JS, share near zero, share high, and share still high of what is high in full."""
-    near_zero, high, in_full = analysis["near_zero"], analysis["high"], pl.col("js") > analysis["high"]
+    near_zero, high, in_full = analysis.near_zero, analysis.high, pl.col("js") > analysis.high
     cells = []
-    for keys, js in truncations(scoring):
+    for truncation, js in measured_under(evaluation, ablation):
+        keys = truncation.plain()
         cells += [
             mean(keys | {"quantity": "mean"}, js),
             share(keys | {"quantity": "share_near_zero"}, js < near_zero),
@@ -36,6 +36,8 @@ def truncation_cells(scoring: dict, analysis: dict) -> list[Cell]:
     return cells
 
 
-def table(scores: Sequence[Path], scoring: dict, analysis: dict) -> pl.DataFrame:
+def table(
+    scores: Sequence[Path], evaluation: Truncation, ablation: Sequence[Truncation], analysis: Measures
+) -> pl.DataFrame:
     """Rows of truncation.csv."""
-    return score_table(scores, truncation_cells(scoring, analysis), analysis)
+    return score_table(scores, truncation_cells(evaluation, ablation, analysis), analysis)
