@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 SHARED = ("cluster", "finished")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The cluster first, since there is much waiting for it; then what fails fast; whole studies last."""
 
