@@ -23,7 +23,7 @@ import torch
 from shapes import QWEN2_7B, SMOLLM2_135M
 from transformers import AutoModelForCausalLM
 
-from tokenshift.cross_sampling.decoder import cross_sample
+from tokenshift.cross_sampling.decoder import SweepTask, cross_sample
 from tokenshift.cross_sampling.resources import Cost, Resources
 from tokenshift.cross_sampling.trace import CrossSample
 from tokenshift.distributions.sampling import Sampling, draw
@@ -71,10 +71,10 @@ class Bench:
         self.args = args
         self.pair, text = pair_of(args)
         self.sampling = Sampling(1.0, args.top_p, args.length)
-        self.asked = self.requests(text, args.requests)
-        self.one = self.requests(text, args.single)
+        self.asked = self.prompts_and_noise(text, args.requests)
+        self.one = self.prompts_and_noise(text, args.single)
 
-    def requests(self, text: list[int], rows: int) -> dict:
+    def prompts_and_noise(self, text: list[int], rows: int) -> dict:
         """Prompts, each with several samples, and the noise of their responses."""
         prompts = [text[start : start + self.args.prompt] for start in range(0, len(text), self.args.prompt)]
         names, numbers = [str(row // SAMPLES) for row in range(rows)], [row % SAMPLES for row in range(rows)]
@@ -87,14 +87,9 @@ class Bench:
         """Cross-sample; the responses, their cost, and seconds."""
         resources = Resources(rows, self.args.memory_mb, draft, self.args.near_tie)
         start = time.perf_counter()
-        decoded, cost = cross_sample(
-            *self.pair,
-            **asked,
-            criterion=(CRITERIA | {COIN.name: COIN})[criterion],
-            thresholds=thresholds,
-            sampling=self.sampling,
-            resources=resources,
-        )
+        rule = (CRITERIA | {COIN.name: COIN})[criterion]
+        task = SweepTask(**asked, criterion=rule, thresholds=thresholds, sampling=self.sampling)
+        decoded, cost = cross_sample(*self.pair, task, resources)
         return decoded, cost, time.perf_counter() - start
 
     def plain(self) -> float:

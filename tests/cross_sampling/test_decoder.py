@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from cross_sampling.two_policies import ALL_CRITERIA, Reference, pair, requests, resources
+from cross_sampling.two_policies import ALL_CRITERIA, Reference, pair, prompts_and_noise, resources
 from tiny_models import tiny_model
-from tokenshift.cross_sampling.decoder import cross_sample
+from tokenshift.cross_sampling.decoder import SweepTask, cross_sample
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 from tokenshift.policies.generation import generate
@@ -23,7 +23,7 @@ def policies() -> tuple[Policy, Policy]:
 
 @pytest.fixture(scope="module")
 def asked() -> dict:
-    return requests(ROWS, SAMPLING.max_new_tokens)
+    return prompts_and_noise(ROWS, SAMPLING.max_new_tokens)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def reference(policies) -> Reference:
 
 
 def decode(policies, asked, criterion: str, thresholds, batch_size=32, draft=5, sampling=SAMPLING):
-    given = ALL_CRITERIA[criterion], thresholds, sampling, resources(batch_size, draft)
-    return cross_sample(*policies, *asked.values(), *given)
+    task = SweepTask(**asked, criterion=ALL_CRITERIA[criterion], thresholds=thresholds, sampling=sampling)
+    return cross_sample(*policies, task, resources(batch_size, draft))
 
 
 def assert_equal(decoded, expected, tolerance=1e-12) -> None:
@@ -98,7 +98,7 @@ def test_architectures(architecture):
         }
     )
     policies = tuple(Policy(model, (1,), 23) for model in models)
-    asked = requests(9, 12)
+    asked = prompts_and_noise(9, 12)
     sampling = Sampling(1.0, 0.8, 12)
     decoded, _ = decode(policies, asked, "js", [0.1, 0.02], 4, 3, sampling)
     reference = Reference(*policies, sampling)
@@ -110,7 +110,7 @@ def test_architectures(architecture):
 
 
 def test_forward_passes_per_token_follow_the_formula(policies):
-    asked = requests(10, 60, samples=1)
+    asked = prompts_and_noise(10, 60, samples=1)
     endless = tuple(Policy(policy.model, (), policy.vocabulary_size) for policy in policies)
     sampling = Sampling(1.0, 0.9, 60)
     for draft, threshold in ((1, 0.05), (4, 0.05), (6, 0.15)):
@@ -123,7 +123,7 @@ def test_forward_passes_per_token_follow_the_formula(policies):
 
 
 def test_prompts_are_prefilled_once_per_problem(policies):
-    asked = requests(12, 4, samples=4)
+    asked = prompts_and_noise(12, 4, samples=4)
     sampling = Sampling(1.0, 0.9, 4)
     _, cost = decode(policies, asked, "js", [NONE], 1, 2, sampling)
     long_prompts = {tuple(prompt) for prompt in asked["prompts"] if len(prompt) > 1}
@@ -132,27 +132,27 @@ def test_prompts_are_prefilled_once_per_problem(policies):
 
 def test_near_ties_are_counted(policies, asked):
     scores = [score for sample in decode(policies, asked, "js", [NONE])[0][0] for score in sample.scores]
-    given = (*policies, *asked.values(), ALL_CRITERIA["js"], [float(np.median(scores))], SAMPLING)
-    strict, loose = (cross_sample(*given, resources(near_tie=tolerance))[0][0] for tolerance in (0.0, 0.01))
+    task = SweepTask(**asked, criterion=ALL_CRITERIA["js"], thresholds=[float(np.median(scores))], sampling=SAMPLING)
+    strict, loose = (cross_sample(*policies, task, resources(near_tie=tolerance))[0][0] for tolerance in (0.0, 0.01))
     assert [sample.response for sample in strict] == [sample.response for sample in loose]
     assert sum(sample.near_ties for sample in strict) == 0 < sum(sample.near_ties for sample in loose)
 
 
 def test_memory_decides_how_many_rows_run_at_once(policies, asked):
-    given = (*policies, *asked.values(), ALL_CRITERIA["js"], [0.1], SAMPLING)
+    task = SweepTask(**asked, criterion=ALL_CRITERIA["js"], thresholds=[0.1], sampling=SAMPLING)
     # 64 slots, 2 policies, 2 layers, keys and values of 2 heads of 8 float64 numbers: 65,536 bytes a row.
     (whole, cost), (little, less), (_, fifteen) = (
-        cross_sample(*given, own)
+        cross_sample(*policies, task, own)
         for own in (resources(draft=1), resources(draft=1, memory_mb=1), resources(batch_size=15, draft=1))
     )
     assert_equal(little[0], whole[0])
     assert less == fifteen != cost
     with pytest.raises(StudyError, match="take 0 MB, and the memory for them is 0 MB"):
-        cross_sample(*given, resources(memory_mb=0))
+        cross_sample(*policies, task, resources(memory_mb=0))
 
 
 def test_no_prompts(policies):
-    decoded, cost = decode(policies, requests(0, 16), "js", [NONE, 0.1])
+    decoded, cost = decode(policies, prompts_and_noise(0, 16), "js", [NONE, 0.1])
     assert decoded == [[], []]
     assert cost.decided == 0
 

@@ -11,7 +11,7 @@ from cross_sampling.two_policies import ALL_CRITERIA, resources
 from naive_sampling import nucleus_probabilities
 from tests_of_fit import rejects
 from tiny_models import tiny_policy
-from tokenshift.cross_sampling.decoder import cross_sample
+from tokenshift.cross_sampling.decoder import SweepTask, cross_sample
 from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.noise import uniforms
@@ -74,8 +74,8 @@ def probability(policies, criterion: Criterion, threshold: float, word: tuple[in
 def counts(policies, criterion: Criterion, threshold: float, words: list[tuple[int, ...]]) -> np.ndarray:
     names, numbers = ["p"] * RESPONSES, range(RESPONSES)
     noise, coins = (uniforms(0, purpose, names, numbers, LENGTH) for purpose in ("token", "coin"))
-    given = [PROMPT] * RESPONSES, noise, coins, criterion, [threshold], SAMPLING, resources(256, 2)
-    (samples,), _ = cross_sample(*policies, *given)
+    task = SweepTask([PROMPT] * RESPONSES, noise, coins, criterion, [threshold], SAMPLING)
+    (samples,), _ = cross_sample(*policies, task, resources(256, 2))
     place = {word: index for index, word in enumerate(words)}
     return np.bincount([place[tuple(sample.response)] for sample in samples], minlength=len(words))
 

@@ -1,4 +1,4 @@
-"""Tiny pairs, requests, and cross-sampling by running both models from scratch on every prefix."""
+"""Tiny pairs, prompts with their noise, and cross-sampling by running both models from scratch on every prefix."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ def resources(batch_size=32, draft: int | None = 5, memory_mb=100, near_tie=1e-1
     return Resources(batch_size, memory_mb, draft, near_tie)
 
 
-def requests(rows: int, positions: int, samples: int = 3, seed: int = 0) -> dict:
+def prompts_and_noise(rows: int, positions: int, samples: int = 3, seed: int = 0) -> dict:
     """Prompts of 1 to 8 tokens, each with several samples, and their noise."""
     random = np.random.default_rng(seed)
     prompts = [random.integers(2, VOCABULARY, random.integers(1, 9)).tolist() for _ in range(-(-rows // samples))]

@@ -8,7 +8,7 @@ import transformers
 from tiny_models import VOCABULARY, tiny_policy
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
-from tokenshift.policies.cached_policy import bytes_per_token
+from tokenshift.policies.cached_policy import probe_cache
 from tokenshift.policies.generation import generate
 from tokenshift.policies.kv_cache import require_plain_cache
 from tokenshift.policies.policy import Policy
@@ -69,23 +69,23 @@ def test_a_model_whose_cached_logits_differ_is_refused():
         lambda module, args, output: output + output.mean(1, True)
     )
     with pytest.raises(StudyError, match=r"Qwen2ForCausalLM .*with a cache its logits differ by"):
-        bytes_per_token(policy.model)
+        probe_cache(policy.model)
 
 
 def test_a_model_is_checked_once_however_its_weights_change():
     policy = tiny_policy(0)
-    first = bytes_per_token(policy.model)
+    first = probe_cache(policy.model)
     with torch.no_grad():
         for parameter in policy.model.parameters():
             parameter.mul_(100)
-    assert bytes_per_token(policy.model) == first
+    assert probe_cache(policy.model) == first
     policy.model.lm_head.weight.data.fill_(float("nan"))
     with pytest.raises(StudyError, match="its logits are not finite"):
-        bytes_per_token(policy.model)
+        probe_cache(policy.model)
 
 
-def test_bytes_per_token():
-    assert bytes_per_token(tiny_policy(0).model) == 2 * 2 * 2 * 8 * 8  # layers, keys and values, heads, size, float64
+def test_bytes_of_a_token():
+    assert probe_cache(tiny_policy(0).model) == 2 * 2 * 2 * 8 * 8  # layers, keys and values, heads, size, float64
 
 
 def test_attention_implementations_agree_while_the_cache_grows():

@@ -12,7 +12,7 @@ from recorded import FIRST, ROOT, SCRIPT, SECOND, spec
 from tokenshift import ledger
 from tokenshift.errors import StudyError
 from tokenshift.provenance import hashes
-from tokenshift.provenance.hashes import LIBRARY, code_hash, sha256
+from tokenshift.provenance.hashes import LIBRARY, code_files, code_hash, sha256
 from tokenshift.provenance.records import (
     RECORD_VERSION,
     digest,
@@ -144,3 +144,10 @@ def test_no_result_depends_on_the_modules_that_record_and_report(tmp_path, monke
             (library / edited).write_text((library / edited).read_text() + "\nEDITED = True\n")
         code[edited] = code_hash(script)
     assert code["nothing"] == code["provenance/records.py"] == code["progress.py"] != code["artifacts.py"]
+
+
+def test_scores_do_not_depend_on_how_responses_are_decoded():
+    scripts = (ROOT / "workflow/scripts" / f"{name}.py" for name in ("score", "checkpoint_scores"))
+    modules = {file.stem for script in scripts for file in code_files(script)}
+    assert {"forward", "divergence"} <= modules
+    assert modules.isdisjoint({"generation", "cached_policy", "kv_cache", "decoder", "progress"})

@@ -143,7 +143,7 @@ def test_the_random_control_is_compared_at_the_same_threshold(paths, table):
     assert forward["estimate"] == pytest.approx(1.0 - 1 / 7)
     assert forward["verdict"] == "supports"
     assert (reverse["estimate"], reverse["verdict"]) == (None, "not measured")
-    random = recovered_gain.table(paths["cross_samples"], SETTINGS)
+    random = recovered_gain.table(paths["cross_samples"], SETTINGS.bootstrap)
     assert random.filter(criterion="random", quantity="recovered_gain", threshold=0.1)[
         "estimate"
     ].item() == pytest.approx(1 / 7)

@@ -7,6 +7,7 @@ from scipy import stats
 
 from tables.examples import analysis, four_digits, write_checkpoint_scores, write_rollouts
 from tokenshift.artifacts import read_parquet
+from tokenshift.config.analysis import Bootstrap
 from tokenshift.config.specs import TrainingGroups
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CHECKPOINT_SCORES
@@ -41,7 +42,7 @@ ACCURACIES = {"base": 0.2, "dapo-s1": 0.5, "dapo-s2": 0.7, "high-s1": 0.6, "high
 
 
 def test_training(tmp_path):
-    table = training.table([write_rollouts(tmp_path, *item) for item in ACCURACIES.items()], GROUPS, SETTINGS)
+    table = training.table([write_rollouts(tmp_path, *item) for item in ACCURACIES.items()], GROUPS, SETTINGS.bootstrap)
     assert table.columns[:4] == ["model", "set", "seed", "quantity"]
     assert value(table, model="high", seed=2, quantity="accuracy") == pytest.approx(0.9)
     assert value(table, model="high", seed=None, quantity="accuracy") == pytest.approx(0.75)
@@ -59,14 +60,14 @@ def test_every_compared_model_has_its_own_baseline(tmp_path):
     accuracies = ACCURACIES | {"low-s1": 0.5, "low-s2": 0.8}
     groups = GROUPS.groups | {"low": {1: "low-s1", 2: "low-s2"}}
     given = TrainingGroups(groups=groups, base_of=GROUPS.base_of, baseline_of={"high": "dapo", "low": "high"})
-    table = training.table([write_rollouts(tmp_path, *item) for item in accuracies.items()], given, SETTINGS)
+    table = training.table([write_rollouts(tmp_path, *item) for item in accuracies.items()], given, SETTINGS.bootstrap)
     assert value(table, model="high", seed=1, quantity="accuracy_minus_baseline") == pytest.approx(0.1)
     assert value(table, model="low", seed=1, quantity="accuracy_minus_baseline") == pytest.approx(-0.1)
 
 
 def test_the_mean_over_seeds_says_what_problems_and_seeds_contribute(tmp_path):
     paths = [write_rollouts(tmp_path, *item) for item in ACCURACIES.items()]
-    table = training.table(paths, GROUPS, analysis(bootstrap={"replicates": 4000}))
+    table = training.table(paths, GROUPS, Bootstrap(replicates=4000))
     (row,) = table.filter(pl.col("seed").is_null(), model="high", quantity="accuracy_minus_baseline").to_dicts()
     expected = stats.ttest_rel([0.6, 0.9], [0.5, 0.7]).confidence_interval(0.95)
     assert (row["seeds_low"], row["seeds_high"]) == pytest.approx(tuple(expected))
@@ -87,11 +88,11 @@ def test_the_mean_over_seeds_says_what_problems_and_seeds_contribute(tmp_path):
 def test_a_group_without_rollouts_is_left_out_and_half_a_group_is_refused(tmp_path):
     paths = {name: write_rollouts(tmp_path, name, accuracy) for name, accuracy in ACCURACIES.items()}
     without = [path for name, path in paths.items() if not name.startswith("dapo")]
-    table = training.table(without, GROUPS, SETTINGS)
+    table = training.table(without, GROUPS, SETTINGS.bootstrap)
     assert set(table["model"]) == {"base", "high"}
     assert "accuracy_minus_baseline" not in table["quantity"].to_list()
     with pytest.raises(StudyError, match="no rollouts of dapo-s2 on 'heldout'"):
-        training.table([*without, paths["dapo-s1"]], GROUPS, SETTINGS)
+        training.table([*without, paths["dapo-s1"]], GROUPS, SETTINGS.bootstrap)
 
 
 def test_seeds_are_paired_with_the_baselines(tmp_path):
@@ -99,4 +100,4 @@ def test_seeds_are_paired_with_the_baselines(tmp_path):
     groups = GROUPS.groups | {"high": {1: "high-s1", 3: "high-s2"}}
     other_seeds = TrainingGroups(groups=groups, base_of=GROUPS.base_of, baseline_of=GROUPS.baseline_of)
     with pytest.raises(StudyError, match=r"one has \[1, 3\], the baseline \[1, 2\]"):
-        training.table(paths, other_seeds, SETTINGS)
+        training.table(paths, other_seeds, SETTINGS.bootstrap)

@@ -33,7 +33,7 @@ def value(table: pl.DataFrame, **keys) -> float:
 def test_cross_sampling(tmp_path):
     runs = {"forward-js": FORWARD, "forward-random": RANDOM, "forward-random_effective": RANDOM, "forward-kl": FORWARD}
     paths = [write_cross_samples(tmp_path, steps, run=run) for run, steps in runs.items()]
-    table = cross_sampling.table(paths, SETTINGS)
+    table = cross_sampling.table(paths, SETTINGS.bootstrap)
     assert table.columns[:7] == ["pair", "set", "direction", "criterion", "budget", "threshold", "quantity"]
     js = table.filter(criterion="js")
     assert js.select("budget", "threshold").unique(maintain_order=True).rows() == list(enumerate([INF, 0.3, 0.1, -INF]))
@@ -64,7 +64,7 @@ def test_cross_sampling(tmp_path):
 
 def test_every_quantity_against_numpy(tmp_path):
     path = write_random_sweep(tmp_path, seed=1, thresholds=THRESHOLDS)
-    table, frame = cross_sampling.table([path], SETTINGS), read_parquet(path, CROSS_SAMPLES)
+    table, frame = cross_sampling.table([path], SETTINGS.bootstrap), read_parquet(path, CROSS_SAMPLES)
     for threshold in THRESHOLDS:
         rows = frame.filter(threshold=threshold)
         switched, replaced = (np.concatenate(rows[column].to_list()) for column in ("switched", "replaced"))
@@ -122,7 +122,9 @@ def test_paired_intervals_cover_and_are_tighter_than_unpaired_ones():
 
 
 def test_the_primarys_gain_is_nothing_and_the_interventions_all_of_it_in_every_resample(tmp_path):
-    table = recovered_gain.table([write_cross_samples(tmp_path, FORWARD)], SETTINGS).filter(quantity="recovered_gain")
+    table = recovered_gain.table([write_cross_samples(tmp_path, FORWARD)], SETTINGS.bootstrap).filter(
+        quantity="recovered_gain"
+    )
     assert table["estimate"].to_list() == pytest.approx([0, 0.4, 0.8, 1])
     assert table.row(0)[-5:-2] == pytest.approx((0, 0, 0))
     assert table.row(-1)[-5:-2] == pytest.approx((1, 1, 1))
@@ -135,7 +137,7 @@ def test_a_gap_whose_interval_reaches_0_leaves_the_recovered_gain_undefined(tmp_
         # The intervention alone solves half of the problems always, the others never.
         solved = pl.when(pl.col("threshold") == -INF).then(pl.col("problem_id") > "p02").otherwise("correct")
         write(path, read_parquet(path, CROSS_SAMPLES).with_columns(correct=solved), CROSS_SAMPLES)
-    table = recovered_gain.table([path], SETTINGS)
+    table = recovered_gain.table([path], SETTINGS.bootstrap)
     gap = table.filter(quantity="gap").row(0, named=True)
     assert gap["ci_low"] <= 0 <= gap["ci_high"]
     assert (gap["estimate"] == 0) == gap_is_0
@@ -149,7 +151,7 @@ def test_the_smallest_sufficient_budget_is_the_first_whose_interval_reaches_the_
     middle = {INF: -0.3, 0.3: -0.2, 0.2: 0.2, 0.1: 0.3, -INF: 0.3}
     replaced = dict(zip(middle, (0, 1, 2, 3, 5), strict=True))
     steps = {threshold: (0.45 + sign * rise, 4, replaced[threshold]) for threshold, rise in middle.items()}
-    table = recovered_gain.table([write_cross_samples(tmp_path, steps, run=f"{direction}-js")], SETTINGS)
+    table = recovered_gain.table([write_cross_samples(tmp_path, steps, run=f"{direction}-js")], SETTINGS.bootstrap)
 
     def row(quantity):
         return table.filter(quantity=quantity).row(0, named=True)
@@ -162,7 +164,7 @@ def test_the_smallest_sufficient_budget_is_the_first_whose_interval_reaches_the_
 
 def test_a_budget_that_is_never_sufficient_is_null(tmp_path):
     steps = {INF: (0.1, 0, 0), 0.3: (0.2, 4, 1), -INF: (0.8, 20, 5)}
-    table = recovered_gain.table([write_cross_samples(tmp_path, steps)], SETTINGS)
+    table = recovered_gain.table([write_cross_samples(tmp_path, steps)], SETTINGS.bootstrap)
     sufficient = table.filter(pl.col("quantity").str.starts_with("sufficient"))
     assert len(sufficient) == 4
     assert sufficient.select("budget", "threshold", "estimate", "ci_low").null_count().row(0) == (4, 4, 4, 4)
@@ -181,7 +183,7 @@ def test_a_paired_interval_reaches_no_earlier(tmp_path):
 def test_a_sweep_needs_both_ends(tmp_path):
     path = write_cross_samples(tmp_path, {INF: (0.2, 0, 0), 0.1: (0.6, 8, 2)})
     with pytest.raises(StudyError, match="thresholds inf and -inf"):
-        cross_sampling.table([path], SETTINGS)
+        cross_sampling.table([path], SETTINGS.bootstrap)
 
 
 def test_a_sweep_needs_the_same_samples_everywhere(tmp_path):
@@ -197,7 +199,7 @@ def test_a_random_control_of_other_thresholds_is_refused(tmp_path):
     others = {INF: (0.2, 0, 0), 0.2: (0.2, 4, 0), -INF: (0.7, 20, 5)}
     paths = [write_cross_samples(tmp_path, FORWARD), write_cross_samples(tmp_path, others, run="forward-random")]
     with pytest.raises(StudyError, match="other thresholds"):
-        cross_sampling.table(paths, SETTINGS)
+        cross_sampling.table(paths, SETTINGS.bootstrap)
 
 
 def test_positions_against_numpy(tmp_path):
@@ -237,4 +239,4 @@ def test_positions_are_the_same_in_shards_and_however_many_are_read_at_once(tmp_
         write(folder / f"{shard}.parquet", part, CROSS_SAMPLES)
     monkeypatch.setattr(replacement_positions, "RESPONSES_AT_ONCE", 7)
     assert replacement_positions.table([folder], 0.1, SETTINGS).equals(whole)
-    assert cross_sampling.table([folder], SETTINGS).equals(cross_sampling.table([path], SETTINGS))
+    assert cross_sampling.table([folder], SETTINGS.bootstrap).equals(cross_sampling.table([path], SETTINGS.bootstrap))

@@ -44,6 +44,7 @@ KEYS = {
 }
 HASHES = {"code": "", "environment": ""}
 MEASURED = {"analysis": part_of(analysis(), Measures), **HASHES}
+INTERVALS = {"bootstrap": analysis().bootstrap.plain(), **HASHES}
 TRAINING = {"groups": {"base": {"0": "base"}}, "base_of": {}, "baseline_of": {}}
 TRUNCATION = {"temperature": 1.0, "top_p": 0.7}
 SPECS = dict.fromkeys(KEYS, MEASURED) | {
@@ -51,7 +52,9 @@ SPECS = dict.fromkeys(KEYS, MEASURED) | {
     "position_profile": MEASURED | {"pairs": {"dapo": {"base": "base", "tuned": "base"}}},
     "truncation": MEASURED | {"truncation": TRUNCATION, "ablation": [{"temperature": 0.5, "top_p": 1.0}]},
     "replacement_positions": MEASURED | {"budget": 0.1},
-    "training": MEASURED | {"training": TRAINING},
+    "cross_sampling": INTERVALS,
+    "recovered_gain": INTERVALS,
+    "training": INTERVALS | {"training": TRAINING},
     "training_curves": HASHES | {"groups": TRAINING["groups"], "confidence": 0.95},
     "claims": HASHES | {"control_of": {"dapo": None}, "training": TRAINING, "analysis": analysis().plain()},
 }

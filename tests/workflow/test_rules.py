@@ -40,6 +40,39 @@ def test_scripts_of_the_data_and_analysis_stacks_import_no_torch():
     assert result.stdout.split() == []
 
 
+# Directives in the order in which every rule has those that it needs.
+DIRECTIVES = (
+    "name input output log benchmark priority group wildcard_constraints conda threads resources params message shell"
+)
+ON_THIS_HOST = {"preflight", "audit", "audit_page"}  # localrules
+
+
+def directives_of_rules() -> dict[str, list[str]]:
+    """The directives of each rule of workflow/rules, in order; a rule in a loop is called by its file."""
+    of_rules = {}
+    for file in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        for block in re.findall(r"^( *)rule( \w+)?:\n((?:\1    .*\n|\n)+)", file.read_text(), re.MULTILINE):
+            indent, name, body = block
+            given = re.findall(rf"^{indent}    (\w+):", body, re.MULTILINE)
+            of_rules[name.strip() or file.stem] = given
+    return of_rules
+
+
+def test_every_rule_has_its_directives_in_one_order():
+    order, of_rules = DIRECTIVES.split(), directives_of_rules()
+    assert {"problems", "rl", "scores", "gather", "tables", "figures", "audit"} <= of_rules.keys()
+    for rule, given in of_rules.items():
+        assert given == [directive for directive in order if directive in given], rule
+        needed = {"log", "conda", "message", "shell"}
+        needed |= set() if rule in ON_THIS_HOST else {"output", "benchmark", "resources", "params"}
+        assert needed <= set(given), rule
+
+
+def test_what_scripts_print_goes_to_the_log_alone():
+    rules = "".join(file.read_text() for file in (ROOT / "workflow/rules").glob("*.smk"))
+    assert len(re.findall(r" 2> \{log\}\"$", rules, re.MULTILINE)) == len(directives_of_rules())
+
+
 def test_every_figure_has_a_rule_a_script_and_a_caption():
     rules = (ROOT / "workflow/rules/figures.smk").read_text()
     figures = set(re.findall(r'^    "(\w+)":', rules, re.MULTILINE))

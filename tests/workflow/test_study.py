@@ -116,8 +116,24 @@ TRIGGERS = {
         None,
         lambda rules: rules - DATA - BASE_MODELS,
     ),
+    "the module that reports progress": ("workflow/tokenshift/progress.py", None, lambda _: set()),
     "the module that writes records": ("workflow/tokenshift/provenance/records.py", None, lambda _: set()),
     "the study's bootstrap": (TINY, ("replicates: 100", "replicates: 101"), lambda rules: analysis(rules)),
+    "what claim C6 calls confident": (
+        TINY,
+        ("identity_minimum: 2", "identity_minimum: 2\n  claims: {low_entropy: 0.4}"),
+        lambda _: tables_and_figures("entropy_by_js", "claims"),
+    ),
+    "the budget of claims C11 to C13": (
+        TINY,
+        ("identity_minimum: 2", "identity_minimum: 2\n  claims: {budget: 0.2}"),
+        lambda _: tables_and_figures("replacement_positions", "claims"),
+    ),
+    "what counts as high JS": (
+        TINY,
+        ("identity_minimum: 2", "identity_minimum: 2\n  high: 0.2"),
+        lambda rules: analysis(rules) - WITHOUT_SCORES - tables_and_figures("cross_sampling", "recovered_gain"),
+    ),
     "the study's top-k": (
         TINY,
         ("scoring:\n", "scoring:\n  top_k: 11\n"),

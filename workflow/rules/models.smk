@@ -114,6 +114,8 @@ rule vocabulary:
         f"{RESULTS}/vocabularies/{{pair}}.parquet",
     log:
         f"{RESULTS}/logs/vocabularies/{{pair}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/vocabularies/{{pair}}.tsv"
     conda:
         "../../envs/inference.yaml"
     resources:

@@ -7,6 +7,7 @@ At 50 million positions a table takes at most 50 s and 0.8 GB (benchmarks/tables
 def tables():
     """Tables that this study has data for: of each the files that it is made from, by kind, and its settings."""
     measures = {"analysis": part_of(STUDY.analysis, Measures)}
+    intervals = {"bootstrap": STUDY.analysis.bootstrap.plain()}
     bounds = STUDY.analysis.claims
     scores, sweeps = {"scores": all_scores()}, {"cross_samples": all_cross_samples()}
     checkpoint_scores, rollouts = {"checkpoint_scores": all_checkpoint_scores()}, {"rollouts": all_rollouts()}
@@ -21,7 +22,7 @@ def tables():
     along = {**scores, **rollouts, "cross_samples": scored_cross_samples()}
     yield "position_profile", along, measures | {"pairs": pairs}
     yield "token_identity", scores | {"vocabularies": all_vocabularies()}, measures
-    yield "training", rollouts, measures | {"training": training_groups()}
+    yield "training", rollouts, intervals | {"training": training_groups()}
     if STUDY.scoring.ablation:
         ablation = [further.plain() for further in STUDY.scoring.ablation]
         yield "truncation", scores, measures | {"truncation": evaluation_truncation(), "ablation": ablation}
@@ -31,8 +32,8 @@ def tables():
     if all_checkpoint_scores():
         yield "evolution", checkpoint_scores, measures
     if all_cross_samples():
-        yield "cross_sampling", sweeps, measures
-        yield "recovered_gain", sweeps, measures
+        yield "cross_sampling", sweeps, intervals
+        yield "recovered_gain", sweeps, intervals
         yield "budget_frontier", sweeps, measures
         yield "replacement_positions", sweeps, measures | {"budget": bounds.budget}
     judged = {

@@ -14,7 +14,7 @@ from tokenshift.noise import uniforms
 from tokenshift.policies.generation import generate
 from tokenshift.policies.models import load_tokenizer
 from tokenshift.policies.policy import load_policy
-from tokenshift.policies.rollouts import requests, response_columns
+from tokenshift.policies.rollouts import prompt_batch, response_columns
 from tokenshift.problems.grading import Grader
 from tokenshift.schemas import PROBLEMS, ROLLOUTS
 from tokenshift.shards import add_shard_argument, shard
@@ -35,11 +35,11 @@ def main() -> None:
     tokenizer = load_tokenizer(args.model)
     policy = load_policy(args.model, spec.compute)
     problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
-    asked = requests(problems, evaluation.samples, tokenizer, spec.prompt)
-    noise = uniforms(spec.seed, "token", asked.problem_ids, asked.samples, sampling.max_new_tokens)
-    responses = generate(policy, asked.prompts, noise, sampling, evaluation.batch_size, name="rollouts")
+    batch = prompt_batch(problems, evaluation.samples, tokenizer, spec.prompt)
+    noise = uniforms(spec.seed, "token", batch.problem_ids, batch.samples, sampling.max_new_tokens)
+    responses = generate(policy, batch.prompts, noise, sampling, evaluation.batch_size, name="rollouts")
     with Grader() as grader:
-        columns = response_columns(asked, responses, policy.stop_token_ids, tokenizer, grader)
+        columns = response_columns(batch, responses, policy.stop_token_ids, tokenizer, grader)
     write_parquet(args.output, pa.table(columns), ROLLOUTS, spec.plain(), ("torch", "transformers", "math-verify"))
 
 

@@ -9,7 +9,7 @@ from tokenshift.tables.training import table
 
 def main() -> None:
     args = table_parser(__doc__, TrainingTableSpec, "rollouts").parse_args()
-    write_csv(args.output, table(args.rollouts, args.spec.training, args.spec.analysis))
+    write_csv(args.output, table(args.rollouts, args.spec.training, args.spec.bootstrap))
 
 
 if __name__ == "__main__":

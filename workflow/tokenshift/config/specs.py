@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from tokenshift.config.analysis import Analysis, Measures
+from tokenshift.config.analysis import Analysis, Bootstrap, Measures
 from tokenshift.config.compute import Hardware
 from tokenshift.config.measurements import Compared, Drafting, ResponseSampling, Truncation
 from tokenshift.config.models import Pretrain, Pretrained, Rl, Sft
@@ -158,9 +158,15 @@ class CheckpointScoresSpec(ScoringSpec):
 
 
 class TableSpec(Spec):
-    """Of every script of a table but training_curves.py."""
+    """Of the scripts of tables that need thresholds or bins."""
 
     analysis: Measures
+
+
+class IntervalsSpec(Spec):
+    """Of the scripts of tables that need no more than the settings of their intervals."""
+
+    bootstrap: Bootstrap
 
 
 class EntropyByJsSpec(TableSpec):
@@ -206,7 +212,7 @@ class TrainingGroups(Section):
     baseline_of: dict[str, str]
 
 
-class TrainingTableSpec(TableSpec):
+class TrainingTableSpec(IntervalsSpec):
     """Of tables/training.py."""
 
     training: TrainingGroups

@@ -9,14 +9,14 @@ import polars as pl
 import pyarrow as pa
 
 from tokenshift.config.specs import SweepSpec
-from tokenshift.cross_sampling.decoder import cross_sample
+from tokenshift.cross_sampling.decoder import SweepTask, cross_sample
 from tokenshift.cross_sampling.resources import Resources
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 from tokenshift.noise import uniforms
 from tokenshift.policies.models import load_tokenizer
 from tokenshift.policies.policy import load_pair
-from tokenshift.policies.rollouts import requests, response_columns
+from tokenshift.policies.rollouts import prompt_batch, response_columns
 from tokenshift.problems.grading import Grader
 from tokenshift.registries.criteria import Criterion, Threshold
 from tokenshift.registries.trajectories import DIRECTIONS
@@ -81,33 +81,24 @@ def run_sweep(
     policies = dict(zip(("base", "tuned"), load_pair(base, tuned, spec.compute), strict=True))
     primary, intervention = (policies[name] for name in DIRECTIONS[spec.direction])
     stops = {*primary.stop_token_ids, *intervention.stop_token_ids}
-    asked = requests(problems, spec.evaluation.samples, tokenizer, spec.prompt)
+    batch = prompt_batch(problems, spec.evaluation.samples, tokenizer, spec.prompt)
     noise, coins = (
-        uniforms(spec.seed, purpose, asked.problem_ids, asked.samples, sampling.max_new_tokens)
+        uniforms(spec.seed, purpose, batch.problem_ids, batch.samples, sampling.max_new_tokens)
         for purpose in ("token", "coin")
     )
     resources = Resources(spec.evaluation.batch_size, spec.drafting.memory_mb, spec.drafting.draft, NEAR_TIE)
-    sweep, _ = cross_sample(
-        primary,
-        intervention,
-        asked.prompts,
-        noise,
-        coins,
-        criterion,
-        list(thresholds.values()),
-        sampling,
-        resources,
-        name=f"{criterion.name}, {len(thresholds)} thresholds",
-    )
-    parts = []
+    task = SweepTask(batch.prompts, noise, coins, criterion, list(thresholds.values()), sampling)
+    name = f"{criterion.name}, {len(thresholds)} thresholds"
+    sweep, _ = cross_sample(primary, intervention, task, resources, name)
+    tables = []
     with Grader() as grader:
         for threshold, decoded in zip(thresholds, sweep, strict=True):
             responses = [sample.response for sample in decoded]
-            parts.append(
+            tables.append(
                 pa.table(
                     {
                         "threshold": pa.array([threshold] * len(decoded), pa.float64()),
-                        **response_columns(asked, responses, stops, tokenizer, grader),
+                        **response_columns(batch, responses, stops, tokenizer, grader),
                         "switched": [sample.switched for sample in decoded],
                         "replaced": [sample.replaced for sample in decoded],
                         "primary_token_ids": [sample.primary_tokens for sample in decoded],
@@ -115,5 +106,5 @@ def run_sweep(
                     }
                 )
             )
-    by_threshold = np.arange(len(thresholds) * len(asked.prompts)).reshape(len(thresholds), -1)
-    return pa.concat_tables(parts, promote_options="permissive").take(by_threshold.T.ravel())
+    by_threshold = np.arange(len(thresholds) * len(batch.prompts)).reshape(len(thresholds), -1)
+    return pa.concat_tables(tables, promote_options="permissive").take(by_threshold.T.ravel())

@@ -180,13 +180,13 @@ def facets(
     panels = []
     for axes_row, keys in zip(grid, down.iter_rows(named=True), strict=True):
         for axes, column in zip(axes_row, across, strict=True):
-            part = drawn.filter(**keys).filter(pl.col(columns) == column)
-            if part.is_empty():
+            of_panel = drawn.filter(**keys).filter(pl.col(columns) == column)
+            if of_panel.is_empty():
                 axes.set_axis_off()
                 continue
             words = [names.get(word, word) for word in (*(keys[key] for key in telling), column)]
             axes.set_title(panel_title(figure, len(across), words))
-            panels.append((axes, part))
+            panels.append((axes, of_panel))
     return figure, panels
 
 

@@ -1,4 +1,4 @@
-"""Token sequences that grow side by side, and one policy's keys and values of them."""
+"""The tokens of rows that are decoded side by side, and one policy's keys and values of them."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -16,10 +16,12 @@ from tokenshift.policies.kv_cache import RowCache, require_plain_cache
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}  # of logits, in standard deviations; 0.5 in half precision
 PREFILL = 2048  # tokens, padding included, in one forward pass that only fills the cache
 
-_checked: WeakKeyDictionary[PreTrainedModel, int] = WeakKeyDictionary()  # bytes_per_token of models it has seen
+_checked: WeakKeyDictionary[PreTrainedModel, int] = (
+    WeakKeyDictionary()
+)  # by model: bytes of one token's keys and values
 
 
-class Sequences:
+class DecodedTokens:
     """Tokens of the rows being decoded, prompts and responses; what policies have cached of them follows every change.
 
     The active rows are always the first ones. Tokens beyond a row's own length may be stale.
@@ -84,20 +86,20 @@ def common_prefix(tokens: np.ndarray, others: np.ndarray) -> int:
 
 
 class CachedPolicy:
-    """A model's cache over `sequences`; each forward pass runs the tokens that are not cached yet."""
+    """A model's cache of `decoded`; each forward pass runs the tokens that are not cached yet."""
 
-    def __init__(self, model: PreTrainedModel, vocabulary_size: int, sequences: Sequences):
-        self.model, self.vocabulary_size, self.sequences = model, vocabulary_size, sequences
-        rows, longest = sequences.tokens.shape
+    def __init__(self, model: PreTrainedModel, vocabulary_size: int, decoded: DecodedTokens):
+        self.model, self.vocabulary_size, self.decoded = model, vocabulary_size, decoded
+        rows, longest = decoded.tokens.shape
         require_plain_cache(model, longest)
         self.cache = RowCache(rows, longest)
         self.cached = np.zeros(rows, dtype=np.int64)  # tokens of each row whose keys and values are held
         self.forwards = self.prefills = 0
-        sequences.policies.append(self)
+        decoded.policies.append(self)
 
     def borrow(self, row: int, length: int) -> None:
         """Copy keys and values of the first `length` tokens of `row`, or as many as the row most alike has cached."""
-        differ = self.sequences.tokens[:, :length] != self.sequences.tokens[row, :length]
+        differ = self.decoded.tokens[:, :length] != self.decoded.tokens[row, :length]
         same = np.where(differ.any(axis=1), differ.argmax(axis=1) if length else 0, length)
         held = np.minimum(same, self.cached)
         source = int(held.argmax())
@@ -135,7 +137,7 @@ class CachedPolicy:
         columns = starts[:, None] + np.arange((ends - starts).max())  # (B, Q)
         real = columns < ends[:, None]
         places = np.minimum(columns, ends[:, None] - 1)
-        tokens = self.sequences.tokens[rows[:, None], places]
+        tokens = self.decoded.tokens[rows[:, None], places]
         index, place, is_real, token, batch_row, column = (
             torch.from_numpy(array).to(device)
             for array in (rows, places, real, tokens, which, positions - starts[which])
@@ -162,12 +164,13 @@ class CachedPolicy:
 
 
 @torch.inference_mode()
-def bytes_per_token(model: PreTrainedModel) -> int:
-    """Memory of one token's keys and values.
+def probe_cache(model: PreTrainedModel) -> int:
+    """Check by forward passes that a model can be decoded with a cache; bytes of one token's keys and values.
 
-    Raises StudyError when the model's logits are not finite, and, at the first call for a model, when with the cache it
-    does not give the logits that it gives without one. That is a question of how it computes, not of its weights: while
-    a model is trained in half precision, its rounding errors on the few tokens of this check can outgrow any tolerance.
+    Raises NotFinite when the model's logits are not finite, and StudyError, at the first call for a model, when with
+    the cache it does not give the logits that it gives without one. That is a question of how it computes, not of its
+    weights: while a model is trained in half precision, its rounding errors on the few tokens of this check can outgrow
+    any tolerance.
     """
     # From all over the vocabulary: its ends hold special tokens, at which rounding in half precision is far larger.
     tokens = np.arange(1, 7) * model.config.get_text_config().vocab_size // 8
@@ -176,12 +179,12 @@ def bytes_per_token(model: PreTrainedModel) -> int:
         raise NotFinite(f"{type(model).__name__} {model.config.name_or_path}: its logits are not finite")
     if model in _checked:
         return _checked[model]
-    sequences = Sequences(2, len(tokens))
-    cached = CachedPolicy(model, plain.shape[-1], sequences)
-    sequences.begin({0: tokens[:3][::-1], 1: tokens[:3]})
+    decoded = DecodedTokens(2, len(tokens))
+    cached = CachedPolicy(model, plain.shape[-1], decoded)
+    decoded.begin({0: tokens[:3][::-1], 1: tokens[:3]})
     cached.logits(np.array([0, 1]), np.array([2, 2]))
-    sequences.replace(0, tokens)
-    sequences.replace(1, tokens)
+    decoded.replace(0, tokens)
+    decoded.replace(1, tokens)
     rows, positions = np.array([0, 0, 1]), np.array([4, 5, 5])
     error = (cached.logits(rows, positions, lag=len(tokens)) - plain[positions]).abs().max()
     if not error <= TOLERANCE.get(model.dtype, 0.5) * plain.std():

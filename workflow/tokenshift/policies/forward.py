@@ -71,7 +71,7 @@ def response_hidden_states(model: PreTrainedModel, sequences: Sequences, batch: 
         prompts = [sequences.prompts[row] for row in batch.rows]
         given = [[*prompt, *response[:-1]] for prompt, response in zip(prompts, responses, strict=True)]
         hidden = model.get_decoder()(input_ids=_padded(given).to(model.device), use_cache=False).last_hidden_state
-        spans = [(len(prompt) - 1, len(own)) for prompt, own in zip(prompts, given, strict=True)]
+        spans = [(len(prompt) - 1, len(tokens)) for prompt, tokens in zip(prompts, given, strict=True)]
         return torch.cat([row[start:end] for row, (start, end) in zip(hidden, spans, strict=True)])
     prompt = torch.tensor([sequences.prompts[batch.rows[0]]], device=model.device)
     cache = DynamicCache(config=model.config)
@@ -81,14 +81,15 @@ def response_hidden_states(model: PreTrainedModel, sequences: Sequences, batch: 
     if given.shape[1] == 0:
         return first.expand(len(responses), -1)
     rest = model.get_decoder()(input_ids=given, past_key_values=cache, use_cache=True).last_hidden_state
-    return torch.cat([part for row, own in zip(rest, responses, strict=True) for part in (first, row[: len(own) - 1])])
+    states = ((first, row[: len(response) - 1]) for row, response in zip(rest, responses, strict=True))
+    return torch.cat([state for of_response in states for state in of_response])
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    tokens = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    for row, own in zip(tokens, rows, strict=True):
-        row[: len(own)] = torch.tensor(own)
-    return tokens
+    padded = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    for padded_row, row in zip(padded, rows, strict=True):
+        padded_row[: len(row)] = torch.tensor(row)
+    return padded
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tokenshift.distributions.sampling import Sampling, draw_with_margins, probabilities
 from tokenshift.errors import NotFinite
-from tokenshift.policies.cached_policy import CachedPolicy, Sequences, bytes_per_token
+from tokenshift.policies.cached_policy import CachedPolicy, DecodedTokens, probe_cache
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 
@@ -54,42 +54,55 @@ def generate(
     """
     was_training = policy.model.training
     policy.model.eval()
-    bytes_per_token(policy.model)
-    rows = min(batch_size, len(prompts))
-    sequences = Sequences(rows, max(map(len, prompts), default=0) + sampling.max_new_tokens)
-    cached = CachedPolicy(policy.model, policy.vocabulary_size, sequences)
+    try:
+        return _generate(policy, prompts, uniforms, sampling, min(batch_size, len(prompts)), name, cancelled)
+    finally:
+        policy.model.train(was_training)
+
+
+def _generate(
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    uniforms: np.ndarray,
+    sampling: Sampling,
+    rows: int,
+    name: str | None,
+    cancelled: Callable[[], bool],
+) -> list[list[int]]:
+    probe_cache(policy.model)
+    decoded = DecodedTokens(rows, max(map(len, prompts), default=0) + sampling.max_new_tokens)
+    cached = CachedPolicy(policy.model, policy.vocabulary_size, decoded)
     responses: list[list[int]] = [[] for _ in prompts]
-    request, starts, lengths = (np.zeros(rows, dtype=np.int64) for _ in range(3))
+    # Of each row the prompt that it answers, the tokens of that prompt, and those of its response.
+    prompt, starts, lengths = (np.zeros(rows, dtype=np.int64) for _ in range(3))
     queue = deque(range(len(prompts)))
     finished = np.arange(rows)
     with progress(None, name, "response", total=len(prompts)) as bar:
         while True:
-            begun, moved = sequences.refill(finished.tolist(), queue)
-            if sequences.active == 0:
-                break
+            begun, moved = decoded.refill(finished.tolist(), queue)
+            if decoded.active == 0:
+                return responses
             if cancelled():
                 raise Cancelled
             for target, source in moved.items():
-                sequences.move(target, source, starts[source] + lengths[source])
-                for values in (request, starts, lengths):
+                decoded.move(target, source, starts[source] + lengths[source])
+                for values in (prompt, starts, lengths):
                     values[target] = values[source]
-            for row, number in begun.items():
-                request[row], starts[row], lengths[row] = number, len(prompts[number]), 0
-            sequences.begin({row: prompts[number] for row, number in begun.items()})
-            active = np.arange(sequences.active)
+            for row, index in begun.items():
+                prompt[row], starts[row], lengths[row] = index, len(prompts[index]), 0
+            decoded.begin({row: prompts[index] for row, index in begun.items()})
+            active = np.arange(decoded.active)
             ends = starts[active] + lengths[active]
             probs = probabilities(cached.logits(active, ends - 1), sampling.temperature)
-            drawn, _ = draw_tokens(probs, uniforms[request[active], lengths[active]], sampling.top_p)
-            sequences.write(active, ends, drawn)
+            drawn, _ = draw_tokens(probs, uniforms[prompt[active], lengths[active]], sampling.top_p)
+            decoded.write(active, ends, drawn)
             lengths[active] += 1
             finished = np.flatnonzero(
                 np.isin(drawn, policy.stop_token_ids) | (lengths[active] == sampling.max_new_tokens)
             )
             for row in finished:
-                responses[request[row]] = sequences.tokens[row, starts[row] : ends[row] + 1].tolist()
+                responses[prompt[row]] = decoded.tokens[row, starts[row] : ends[row] + 1].tolist()
             bar.update(len(finished))
-    policy.model.train(was_training)
-    return responses
 
 
 def draw_tokens(probs: Tensor, uniforms: np.ndarray, top_p: float) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,8 @@ from tokenshift.problems.prompts import encode_prompt, unknown_characters_refuse
 
 
 @dataclass(frozen=True)
-class Requests:
-    """What to answer: one row per (problem, sample), in the problems' order. All columns have one entry per row."""
+class PromptBatch:
+    """Prompts to answer, in the problems' order; every list has one entry for each sample of each problem."""
 
     problem_ids: list[str]
     samples: list[int]
@@ -23,12 +23,14 @@ class Requests:
     answers: list[str]
 
 
-def requests(problems: pl.DataFrame, samples: int, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Requests:
-    """Requests for `samples` responses to each of `problems` (schemas.PROBLEMS), as the study's `prompt` puts them.
+def prompt_batch(
+    problems: pl.DataFrame, samples: int, tokenizer: PreTrainedTokenizerBase, prompt: Prompt
+) -> PromptBatch:
+    """Prompts for `samples` responses to each of `problems` (schemas.PROBLEMS), as the study's `prompt` puts them.
 
     Raises StudyError when a problem holds a character without a token.
     """
-    rows = Requests([], [], [], [])
+    rows = PromptBatch([], [], [], [])
     for problem_id, problem, answer in problems.select("problem_id", "problem", "answer").iter_rows():
         with unknown_characters_refused(tokenizer):
             prompt_tokens = encode_prompt(tokenizer, prompt, problem)
@@ -41,11 +43,11 @@ def requests(problems: pl.DataFrame, samples: int, tokenizer: PreTrainedTokenize
 
 
 def grade(
-    asked: Requests, responses: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, grader: Grader
+    batch: PromptBatch, responses: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, grader: Grader
 ) -> tuple[list[str], list[Grade]]:
-    """Text and grade of each of `responses` to `asked`."""
+    """Text and grade of each of `responses` to `batch`."""
     texts = tokenizer.batch_decode(responses, skip_special_tokens=True)
-    return texts, grader.grade(asked.answers, texts)
+    return texts, grader.grade(batch.answers, texts)
 
 
 def answer_position(response: Sequence[int], text: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -66,18 +68,18 @@ def answer_position(response: Sequence[int], text: str, tokenizer: PreTrainedTok
 
 
 def response_columns(
-    asked: Requests,
+    batch: PromptBatch,
     responses: Sequence[Sequence[int]],
     stops: Sequence[int],
     tokenizer: PreTrainedTokenizerBase,
     grader: Grader,
 ) -> dict[str, list]:
-    """The columns of schemas.ROLLOUTS for `responses` to `asked`; `stops` are the ids that end a response."""
-    texts, grades = grade(asked, responses, tokenizer, grader)
+    """The columns of schemas.ROLLOUTS for `responses` to `batch`; `stops` are the ids that end a response."""
+    texts, grades = grade(batch, responses, tokenizer, grader)
     return {
-        "problem_id": asked.problem_ids,
-        "sample": asked.samples,
-        "prompt_token_ids": asked.prompts,
+        "problem_id": batch.problem_ids,
+        "sample": batch.samples,
+        "prompt_token_ids": batch.prompts,
         "response_token_ids": [list(response) for response in responses],
         "response": texts,
         "finish_reason": ["stop" if response and response[-1] in stops else "length" for response in responses],

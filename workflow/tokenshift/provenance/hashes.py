@@ -39,20 +39,28 @@ def folder_hash(folder: str | Path) -> str:
 
 @functools.cache
 def code_hash(script: Path) -> str:
-    """Hash of `script` with all modules of this library that it imports, directly or not.
+    """Hash of the code that a script's results depend on.
 
-    Depends on content alone: touching or checking out a file changes nothing, editing any of these files does. Modules
-    in WITHOUT_EFFECT, and what they alone import, do not count; nor do __init__ files, which hold a docstring alone.
+    Depends on content alone: touching or checking out a file changes nothing, editing any of these files does.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(code_files(script)):
+        digest.update(file_hash(file).encode())
+    return digest.hexdigest()[:16]
+
+
+def code_files(script: Path) -> set[Path]:
+    """`script` with all modules of this library that it imports, directly or not.
+
+    Modules in WITHOUT_EFFECT, and what they alone import, do not count; nor do __init__ files, which hold a docstring
+    alone.
     """
     files, unread = {script}, [script]
     while unread:
         new = _imports(unread.pop()) - files
         files |= new
         unread += new
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file_hash(file).encode())
-    return digest.hexdigest()[:16]
+    return files
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from tokenshift.errors import StudyError
 from tokenshift.noise import uniforms
 from tokenshift.policies.generation import Cancelled, batches, generate, never
 from tokenshift.policies.policy import Policy
-from tokenshift.policies.rollouts import Requests, grade, requests
+from tokenshift.policies.rollouts import PromptBatch, grade, prompt_batch
 from tokenshift.problems.grading import Grader
 from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context
@@ -63,7 +63,7 @@ class Rollouts:
         """Raise StudyError without problems, or when a prompt cannot be encoded or leaves no room for a response."""
         if self.problems.is_empty():
             raise StudyError("the problem set to train on is empty")
-        prompts = self._requests(self.problems, 1).prompts
+        prompts = self._prompts(self.problems, 1).prompts
         require_context((len(prompt) + self.sampling.max_new_tokens for prompt in prompts), self.policy.model)
 
     def draw(self, number: int, purpose: str, cancelled: Callable[[], bool] = never) -> list[Group]:
@@ -80,36 +80,36 @@ class Rollouts:
         `cancelled` is called before every token. Raises Cancelled, on every process, when it has returned true on one.
         """
         world, n = World.current(), self.responses_per_problem
-        asked = self._requests(problems[world.rank :: world.size], n)  # the problems of World.share
+        batch = self._prompts(problems[world.rank :: world.size], n)  # the problems of World.share
         gave_up, responses = False, []
         with phase("generation"):
             try:
-                responses = self._responses(asked, purpose, cancelled)
+                responses = self._responses(batch, purpose, cancelled)
             except Cancelled:
                 gave_up = True
         if world.any(gave_up, self.policy.model.device):
             raise Cancelled
         with phase("grading"):
-            _, grades = grade(asked, responses, self.tokenizer, self.grader)
+            _, grades = grade(batch, responses, self.tokenizer, self.grader)
         correct = [graded.correct for graded in grades]
         return world.merged(
             [
-                Group(asked.problem_ids[i], asked.prompts[i], responses[i : i + n], correct[i : i + n])
+                Group(batch.problem_ids[i], batch.prompts[i], responses[i : i + n], correct[i : i + n])
                 for i in range(0, len(responses), n)
             ]
         )
 
-    def _requests(self, problems: pl.DataFrame, samples: int) -> Requests:
-        return requests(problems, samples, self.tokenizer, self.prompt)
+    def _prompts(self, problems: pl.DataFrame, samples: int) -> PromptBatch:
+        return prompt_batch(problems, samples, self.tokenizer, self.prompt)
 
-    def _responses(self, asked: Requests, purpose: str, cancelled: Callable[[], bool]) -> list[list[int]]:
+    def _responses(self, batch: PromptBatch, purpose: str, cancelled: Callable[[], bool]) -> list[list[int]]:
         responses = []
-        for rows in batches(len(asked.prompts), self.batch_size):
+        for rows in batches(len(batch.prompts), self.batch_size):
             noise = uniforms(
-                self.seed, purpose, asked.problem_ids[rows], asked.samples[rows], self.sampling.max_new_tokens
+                self.seed, purpose, batch.problem_ids[rows], batch.samples[rows], self.sampling.max_new_tokens
             )
             responses += generate(
-                self.policy, asked.prompts[rows], noise, self.sampling, self.batch_size, cancelled=cancelled
+                self.policy, batch.prompts[rows], noise, self.sampling, self.batch_size, cancelled=cancelled
             )
         return responses
 

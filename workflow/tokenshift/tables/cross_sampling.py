@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tokenshift.config.analysis import Measures
+from tokenshift.config.analysis import Bootstrap
 from tokenshift.registries.controls import CONTROLS, STRICTEST_FIRST
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
@@ -44,13 +44,12 @@ def differences(criterion: str, measured: Sweep, controls: dict[str, Sweep]) -> 
     return result
 
 
-def table(cross_samples: Sequence[Path], analysis: Measures) -> pl.DataFrame:
+def table(cross_samples: Sequence[Path], bootstrap: Bootstrap) -> pl.DataFrame:
     """Rows of cross_sampling.csv; budget numbers the thresholds from 0 (inf: no switch) up.
 
     Differences to the random controls of the same pair, set and direction are paired: all runs share their random
     numbers, and their resamples of problems.
     """
-    bootstrap = analysis.bootstrap
     sweeps = {tuple(names("cross_samples", path).values()): sweep(path, bootstrap) for path in cross_samples}
     tables = []
     for (*run, criterion), measured in sweeps.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.config.analysis import Measures
+from tokenshift.config.analysis import Bootstrap
 from tokenshift.tables.cells import table_rows
 from tokenshift.tables.files import names
 from tokenshift.tables.statistics import Resampled, summarise
@@ -40,10 +40,10 @@ def sufficient(measured: Sweep, budgets: Resampled, paired: bool) -> tuple[float
 
     Null and NaN where none does, or where the gap is not clear: then there is nothing to reach.
     """
-    found = reaching(measured, paired) if gap_is_clear(measured) else []
-    if not found:
+    sufficing = reaching(measured, paired) if gap_is_clear(measured) else []
+    if not sufficing:
         return None, _undefined(budgets[:1])
-    smallest = min(found, key=lambda index: budgets.draws[0, index])
+    smallest = min(sufficing, key=lambda index: budgets.draws[0, index])
     return measured.thresholds[smallest], budgets[smallest : smallest + 1]
 
 
@@ -52,7 +52,7 @@ def _undefined(cells: Resampled) -> Resampled:
     return Resampled(cells.problem_ids, np.full_like(cells.draws, np.nan), nothing, nothing)
 
 
-def table(cross_samples: Sequence[Path], analysis: Measures) -> pl.DataFrame:
+def table(cross_samples: Sequence[Path], bootstrap: Bootstrap) -> pl.DataFrame:
     """Rows of recovered_gain.csv; budget numbers the thresholds as in cross_sampling.csv.
 
     gap: accuracy of the intervention alone minus that of the primary alone. recovered_gain is null where the gap's
@@ -60,7 +60,6 @@ def table(cross_samples: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     `reaching` finds, with the threshold at which they are, and null where it finds none; in their names _paired says
     which interval.
     """
-    bootstrap = analysis.bootstrap
     tables = []
     for path in cross_samples:
         measured = sweep(path, bootstrap)
@@ -77,7 +76,7 @@ def table(cross_samples: Sequence[Path], analysis: Measures) -> pl.DataFrame:
                 threshold, cell = sufficient(measured, cells, paired)
                 index = None if threshold is None else measured.thresholds.index(threshold)
                 rows.append((f"sufficient_{kind}{suffix}", [(index, threshold)], cell))
-        for quantity, at, resampled in rows:
-            keys = [{"budget": budget, "threshold": threshold, "quantity": quantity} for budget, threshold in at]
+        for quantity, of_steps, resampled in rows:
+            keys = [{"budget": budget, "threshold": threshold, "quantity": quantity} for budget, threshold in of_steps]
             tables.append(table_rows(names("cross_samples", path), keys, resampled, bootstrap))
     return pl.concat(tables, how="vertical_relaxed")

@@ -115,10 +115,13 @@ class Sweep:
 
         In each resample from that resample's own shares and accuracies; NaN above the highest of the shares.
         """
-        own, accuracy = self.effective_share.draws, self.accuracy.draws
-        order = np.argsort(own, axis=1, kind="stable")
-        curves = zip(*(np.take_along_axis(values, order, axis=1) for values in (own, accuracy)), strict=True)
-        draws = [np.interp(at, x, y, left=np.nan, right=np.nan) for at, (x, y) in zip(share.draws, curves, strict=True)]
+        shares, accuracy = self.effective_share.draws, self.accuracy.draws
+        order = np.argsort(shares, axis=1, kind="stable")
+        curves = zip(*(np.take_along_axis(values, order, axis=1) for values in (shares, accuracy)), strict=True)
+        draws = [
+            np.interp(wanted, x, y, left=np.nan, right=np.nan)
+            for wanted, (x, y) in zip(share.draws, curves, strict=True)
+        ]
         return Resampled(self.problem_ids, np.array(draws), share.n_problems, share.n_tokens)
 
     def resampled(self, numerator: np.ndarray, denominator: np.ndarray) -> Resampled:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenshift.config.analysis import Bootstrap, Measures
+from tokenshift.config.analysis import Bootstrap
 from tokenshift.config.specs import TrainingGroups
 from tokenshift.errors import StudyError
 from tokenshift.tables.cells import mean, measure, share, table_rows
@@ -90,9 +90,8 @@ def rows(by_seed: Group, keys: dict[str, object], bootstrap: Bootstrap) -> pl.Da
     return pl.concat([mean.clear(), *seeds, mean], how="diagonal_relaxed")
 
 
-def table(rollouts: Sequence[Path], training: TrainingGroups, analysis: Measures) -> pl.DataFrame:
+def table(rollouts: Sequence[Path], training: TrainingGroups, bootstrap: Bootstrap) -> pl.DataFrame:
     """Rows of training.csv; `model` is the group, and seed is null for the mean over its seeds."""
-    bootstrap = analysis.bootstrap
     tables = []
     for problem_set, groups in measure_groups(rollouts, training.groups, bootstrap).items():
         for group in groups:

@@ -40,8 +40,8 @@ def over_seeds(reported: pl.DataFrame, confidence: float) -> pl.DataFrame:
     the seeds. Steps that a seed skipped are means over the others: n_seeds counts.
     """
     rows = []
-    for (metric, step), part in reported.group_by("metric", "step", maintain_order=True):
-        values = part["value"].to_numpy()
+    for (metric, step), of_seeds in reported.group_by("metric", "step", maintain_order=True):
+        values = of_seeds["value"].to_numpy()
         low, high = t_interval(values, confidence)
         row = {"metric": metric, "step": step, "estimate": values.mean(), "ci_low": low, "ci_high": high}
         rows.append(row | {"lowest": values.min(), "highest": values.max(), "n_seeds": len(values)})
