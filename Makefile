@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # The study that audit, figure and crate are about.
 STUDY ?= $(shell sed -n 's/^study: *//p' config/config.yaml)
 # One test process per core, that share the cluster and one finished study; the slowest ten and what was skipped are listed.
-PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-loadscope-reorder --durations=10 -rs
+PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-loadscope-reorder --durations=10 -rfEs
 MOMENTS ?= 24
 SEED ?= 1
 

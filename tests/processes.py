@@ -1,4 +1,7 @@
-"""Processes that train together or are killed, forked from one that has already imported what takes long."""
+"""Scripts in processes of their own, forked from one that has already imported what takes long.
+
+Some train together, some are killed, and most are there because a process starts in a tenth of a second in this way.
+"""
 
 import multiprocessing
 import os
@@ -17,6 +20,9 @@ _CONTEXT.set_forkserver_preload(
     [
         "deepspeed",
         "deepspeed.runtime.zero.muon.muon_optimizer",
+        "polars",
+        "pulp",
+        "scipy.stats",
         "tokenshift.rl.loop",
         "transformers.models.qwen2.modeling_qwen2",
     ]

@@ -1,31 +1,27 @@
 """What is recorded of models and data sets that come from outside."""
 
 import json
-import os
-import subprocess
-import sys
 
-from recorded import ROOT
+import processes
 from tiny_models import save_tokenizer, tiny_policy
 from tokenshift.config.models import Pretrained
 from tokenshift.config.specs import FetchSpec
 from tokenshift.policies.models import resolved
 from tokenshift.problems.sources import commit_of
-from tokenshift.provenance.hashes import LIBRARY, sha256
+from tokenshift.provenance.hashes import sha256
 from tokenshift.provenance.records import read_record
 
 
-def test_a_linked_model_is_recorded_with_its_source_and_the_hash_of_each_file(tmp_path):
+def test_a_linked_model_is_recorded_with_its_source_and_the_hash_of_each_file(tmp_path, monkeypatch):
     source = tmp_path / "source"
     tiny_policy(0).model.save_pretrained(source)
     save_tokenizer(source, "0123456789+= ")
     for name in ("manifest.json", "manifest.json.prov.json"):  # as of a model that another study made
         (source / name).write_text("{}")
-    command = [sys.executable, ROOT / "workflow/scripts/fetch_model.py"]
     spec = FetchSpec(code="", environment="", pretrained=Pretrained(path=str(source)))
-    command += ["--spec", json.dumps(spec.plain()), "--output", "model"]
-    environment = {**os.environ, "PYTHONPATH": str(LIBRARY.parent)}
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    monkeypatch.chdir(tmp_path)
+    given = ["--spec", json.dumps(spec.plain()), "--output", "model"]
+    processes.run(1, tmp_path / "log", processes.script, "fetch_model.py", given)
     manifest = tmp_path / "model/manifest.json"
     hashes = json.loads(manifest.read_text())["sha256"]
     assert hashes["model.safetensors"] == sha256(source / "model.safetensors")

@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy as scipy_entropy
 
-from tokenshift.distributions.divergence import entropy, js, kl, log_probabilities
+from tokenshift.distributions.divergence import js, kl
+from tokenshift.distributions.log_probabilities import entropy, log_probabilities
 
 VOCABULARY = 17
 LOGITS = hnp.arrays(np.float64, VOCABULARY, elements=st.floats(-30, 30))

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import processes
 from tables.examples import (
     analysis,
     write_checkpoint_scores,
@@ -21,7 +22,6 @@ from tables.examples import (
 from tokenshift.config.analysis import Measures
 from tokenshift.config.section import part_of
 
-ROOT = Path(__file__).parents[2]
 KEYS = {
     "sparsity": ["scores"],
     "position_profile": ["scores", "rollouts", "cross_samples"],
@@ -74,49 +74,60 @@ def files(tmp_path_factory):
     }
 
 
-def run(name: str, inputs: dict[str, Path], output: Path) -> subprocess.CompletedProcess:
-    flags = [part for kind, path in inputs.items() for part in (f"--{kind.replace('_', '-')}", str(path))]
-    script = ROOT / "workflow" / "scripts" / "tables" / f"{name}.py"
-    command = [sys.executable, str(script), "--spec", json.dumps(SPECS[name]), *flags, "--output", str(output)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+def arguments(name: str, inputs: dict[str, Path], output: Path) -> list[str]:
+    flags = [argument for kind, path in inputs.items() for argument in (f"--{kind.replace('_', '-')}", str(path))]
+    return ["--spec", json.dumps(SPECS[name]), *flags, "--output", str(output)]
+
+
+def run(name: str, inputs: dict[str, Path], output: Path) -> tuple[int | None, str]:
+    """Run a table's script; its exit code, and what it printed on stderr."""
+    log = output.parent.parent / f"{output.parent.name}.log"
+    (code,) = processes.ended(
+        processes.start(1, log, processes.script, f"tables/{name}.py", arguments(name, inputs, output))
+    )
+    return code, log.read_text()
 
 
 def test_every_script_is_run_here():
-    assert {script.stem for script in (ROOT / "workflow" / "scripts" / "tables").glob("*.py")} == set(KEYS)
+    assert {script.stem for script in (processes.ROOT / "workflow/scripts/tables").glob("*.py")} == set(KEYS)
 
 
 @pytest.mark.parametrize("name", KEYS)
 def test_script_writes_its_table(name, files, tmp_path):
     output = tmp_path / f"{name}.csv"
-    result = run(name, {kind: files[kind] for kind in KEYS[name]}, output)
-    assert result.returncode == 0, result.stderr
+    code, printed = run(name, {kind: files[kind] for kind in KEYS[name]}, output)
+    assert code == 0, printed
     table = pl.read_csv(output, infer_schema_length=None)
     assert len(table) > 0
     over = "n_seeds" if name == "training_curves" else "n_problems"
     assert {"estimate", "ci_low", "ci_high", over} <= set(table.columns)
 
 
-def test_the_same_files_give_the_same_bytes(files, tmp_path):
-    tables = [tmp_path / "first.csv", tmp_path / "second.csv"]
-    for output in tables:
-        run("token_identity", {kind: files[kind] for kind in KEYS["token_identity"]}, output)
-    assert tables[0].read_bytes() == tables[1].read_bytes()
+def test_the_same_files_give_the_same_bytes_in_another_process(files, tmp_path):
+    inputs = {kind: files[kind] for kind in KEYS["token_identity"]}
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    run("token_identity", inputs, first)
+    command = [sys.executable, processes.ROOT / "workflow/scripts/tables/token_identity.py"]
+    environment = os.environ | {"PYTHONPATH": str(processes.ROOT / "workflow"), "PYTHONHASHSEED": "12345"}
+    subprocess.run([*command, *arguments("token_identity", inputs, second)], env=environment, check=True)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def one_line(result: tuple[int | None, str]) -> None:
+    """Raise unless the script ended with status 1 and one line that says why."""
+    code, printed = result
+    assert code == 1
+    assert printed.startswith("error: ")
+    assert printed.count("\n") == 1
 
 
 def test_bad_input_is_one_line(files, tmp_path):
-    result = run("sparsity", {"scores": files["rollouts"]}, tmp_path / "sparsity.csv")
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
+    one_line(run("sparsity", {"scores": files["rollouts"]}, tmp_path / "sparsity.csv"))
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["cross_sampling", "recovered_gain", "budget_frontier", "replacement_positions"])
 def test_half_a_sweep_is_one_line_and_no_table(name, tmp_path):
     half = write_cross_samples(tmp_path / "study", {float("inf"): (0.2, 0, 0), 0.1: (0.6, 8, 2)})
-    result = run(name, {"cross_samples": half}, tmp_path / "table.csv")
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
+    one_line(run(name, {"cross_samples": half}, tmp_path / "table.csv"))
     assert [path.name for path in tmp_path.iterdir()] == ["study"]

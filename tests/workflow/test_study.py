@@ -118,7 +118,11 @@ TRIGGERS = {
     ),
     "the module that reports progress": ("workflow/tokenshift/progress.py", None, lambda _: set()),
     "the module that writes records": ("workflow/tokenshift/provenance/records.py", None, lambda _: set()),
-    "the study's bootstrap": (TINY, ("replicates: 100", "replicates: 101"), lambda rules: analysis(rules)),
+    "the study's bootstrap": (
+        TINY,
+        ("replicates: 100", "replicates: 101"),
+        lambda rules: analysis(rules) - tables_and_figures("training_curves"),
+    ),
     "what claim C6 calls confident": (
         TINY,
         ("identity_minimum: 2", "identity_minimum: 2\n  claims: {low_entropy: 0.4}"),

@@ -12,7 +12,8 @@ from functools import cached_property
 from torch import Tensor
 
 from tokenshift.distributions.comparison import NextToken, compare_nuclei
-from tokenshift.distributions.divergence import entropy_of, js_of, kl_of, log_probabilities
+from tokenshift.distributions.divergence import js_of, kl_of
+from tokenshift.distributions.log_probabilities import entropy_of, log_probabilities
 from tokenshift.distributions.sampling import Sampling, probabilities
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tokenshift.config.measurements import Compared, Truncation
 from tokenshift.distributions.candidates import CANDIDATES, Nucleus, most_probable
-from tokenshift.distributions.divergence import at_least_float32, js_of
+from tokenshift.distributions.divergence import js_of
+from tokenshift.distributions.log_probabilities import at_least_float32
 from tokenshift.distributions.reduction import reduce_vocabulary
 
 

@@ -10,27 +10,6 @@ import torch
 from torch import Tensor
 
 
-def at_least_float32(values: Tensor) -> Tensor:
-    """`values`, made float32 where they have fewer bits, such as the bfloat16 logits of a model."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def log_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-softmax (..., V) of `logits` at `temperature`, at least in float32."""
-    precise = at_least_float32(logits)
-    return torch.log_softmax(precise if temperature == 1 else precise / temperature, dim=-1)
-
-
-def entropy(logp: Tensor) -> Tensor:
-    """Entropy, in [0, ln V]."""
-    return entropy_of(logp.exp(), logp)
-
-
-def entropy_of(p: Tensor, logp: Tensor) -> Tensor:
-    """Entropy of the distribution with probabilities `p` and logarithms `logp`."""
-    return logp.clamp(min=torch.finfo(logp.dtype).min).mul_(p).sum(-1).neg_()
-
-
 def kl(logp: Tensor, logq: Tensor) -> Tensor:
     """Kullback-Leibler divergence KL(p || q), at least 0; infinite where p has support that q lacks."""
     return kl_of(logp.exp(), logp, logq)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tokenshift.distributions import kernels
 from tokenshift.distributions.candidates import most_probable
-from tokenshift.distributions.divergence import at_least_float32, entropy_of, js_of, kl_of, log_probabilities
+from tokenshift.distributions.divergence import js_of, kl_of
+from tokenshift.distributions.log_probabilities import at_least_float32, entropy_of, log_probabilities
 
 
 @dataclass(frozen=True)

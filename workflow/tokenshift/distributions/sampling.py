@@ -11,7 +11,7 @@ from torch import Tensor
 from tokenshift.config.measurements import ResponseSampling
 from tokenshift.config.models import Rl
 from tokenshift.distributions.candidates import CANDIDATES, Nucleus, most_probable
-from tokenshift.distributions.divergence import at_least_float32
+from tokenshift.distributions.log_probabilities import at_least_float32
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class DecodedTokens:
         self.policies: list[CachedPolicy] = []
 
     def refill(self, finished: Sequence[int], queue: deque[int]) -> tuple[dict[int, int], dict[int, int]]:
-        """What becomes of finished rows: the request that each takes from `queue`, or else the row that moves into it.
+        """What becomes of finished rows: the prompt that each takes from `queue`, or else the row that moves into it.
 
         With the queue empty, the last active rows move, and fewer rows are active.
         """

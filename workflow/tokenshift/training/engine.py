@@ -39,7 +39,8 @@ def join_world(device: str) -> None:
     import deepspeed
 
     for handler in deepspeed.utils.logger.handlers:
-        handler.setStream(sys.stderr)
+        if handler.stream is sys.stdout:
+            handler.setStream(sys.stderr)
     if device == "cpu":
         # Declares DeepSpeed's optional compiled operators absent: its shared-memory collectives would be compiled at
         # first use (20 s, and a C++ compiler), and gloo serves as well.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from tokenshift.distributions.divergence import at_least_float32, entropy, log_probabilities
+from tokenshift.distributions.log_probabilities import at_least_float32, entropy, log_probabilities
 from tokenshift.policies.forward import own_head
 from tokenshift.training.batches import Padded
 
