@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tokenshift import artifacts
-from tokenshift.artifacts import atomic_file, atomic_folder, gather_parquet, read_parquet, write_parquet
+from tokenshift.artifacts import gather_parquet, read_parquet, write_parquet
+from tokenshift.atomic import atomic_file, atomic_folder
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CORPUS, VOCABULARY
 

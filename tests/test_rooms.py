@@ -10,7 +10,7 @@ MODULES = sorted(LIBRARY.rglob("*.py"))
 
 # Rooms and single modules, each of which imports only from those before it.
 ORDER = [
-    *("errors", "ledger", "noise", "progress", "registries", "config", "summary", "artifacts", "schemas", "shards"),
+    *("errors", "atomic", "noise", "progress", "registries", "config", "summary", "artifacts", "schemas", "shards"),
     *("provenance", "cluster", "command", "distributions", "problems", "policies", "scoring", "cross_sampling"),
     *("training", "rl", "tables", "figures"),
 ]

@@ -7,7 +7,7 @@ import pytest
 
 import recorded
 from recorded import FIRST, JOBS, SECOND
-from tokenshift.artifacts import atomic_folder
+from tokenshift.atomic import atomic_folder
 from tokenshift.provenance.audit import Hashes, audit, differing_keys
 from tokenshift.provenance.hashes import sha256
 from tokenshift.provenance.plan import Job

@@ -9,7 +9,7 @@ import pytest
 
 import recorded
 from recorded import FIRST, ROOT, SCRIPT, SECOND, spec
-from tokenshift import ledger
+from tokenshift import atomic
 from tokenshift.errors import StudyError
 from tokenshift.provenance import hashes
 from tokenshift.provenance.hashes import LIBRARY, code_files, code_hash, sha256
@@ -122,7 +122,7 @@ def test_a_process_that_wrote_nothing_leaves_no_record(tmp_path, monkeypatch):
     written_by_the_first = tmp_path / "model.csv"
     written_by_the_first.write_text("a\n")
     monkeypatch.setattr(sys, "argv", ["rl.py", "--output", str(written_by_the_first)])
-    monkeypatch.setattr(ledger, "written", [])
+    monkeypatch.setattr(atomic, "written", [])
     write_records(datetime.now(UTC))
     assert not record_path(written_by_the_first).exists()
 

@@ -60,6 +60,11 @@ def spec(script, stack, **settings):
     return Spec(**settings, code=code_hash(SCRIPTS / script), environment=file_hash(ROOT / "envs" / f"{stack}.yaml"))
 
 
+def spec_later(script, stack, **settings):
+    """The same as a function of wildcards: code is hashed for rules that have a job, not for all at each start."""
+    return lambda wildcards: spec(script, stack, **settings)
+
+
 def data_hash(where, entry):
     """Hash of the local file that a problem set or corpus is read from; null for other sources."""
     source = entry.jsonl or entry.datasets

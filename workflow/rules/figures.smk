@@ -66,7 +66,7 @@ for figure in TABLES:
             runtime=5,
         params:
             figure=figure,
-            spec=spec(f"figures/{figure}.py", "analysis", **FIGURE_SETTINGS.get(figure, {})),
+            spec=spec_later(f"figures/{figure}.py", "analysis", **FIGURE_SETTINGS.get(figure, {})),
         message:
             f"Figure {figure}"
         shell:

@@ -23,7 +23,7 @@ if STUDY.compute.shards > 1:
             mem_mb=4000,
             runtime=60,
         params:
-            spec=spec("gather.py", "data"),
+            spec=spec_later("gather.py", "data"),
         message:
             "Joining the shards of {wildcards.stage}/{wildcards.name}"
         shell:

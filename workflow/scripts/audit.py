@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tokenshift.artifacts import atomic_file
+from tokenshift.atomic import atomic_file
 from tokenshift.command import run
 from tokenshift.config.loading import load_study
 from tokenshift.errors import StudyError

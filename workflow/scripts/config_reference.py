@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tokenshift.artifacts import atomic_file, write_json
+from tokenshift.atomic import atomic_file, write_json
 from tokenshift.command import run
 from tokenshift.config.documentation import reference, schema
 

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from tokenshift import ledger
-from tokenshift.artifacts import atomic_folder
+from tokenshift import atomic
+from tokenshift.atomic import atomic_folder
 from tokenshift.command import run
 from tokenshift.config.specs import FetchSpec
 from tokenshift.policies.models import locate, require_weights, resolved
@@ -20,7 +20,7 @@ def main() -> None:
     path, revision = args.spec.pretrained.path, args.spec.pretrained.revision
     source = locate(path, revision)
     require_weights(source)
-    ledger.sources.append(resolved(path, revision, source))
+    atomic.sources.append(resolved(path, revision, source))
     with atomic_folder(args.output) as folder:
         for file in sorted(source.rglob("*")):
             if file.is_file() and str(file.relative_to(source)) not in OF_THE_FOLDER:

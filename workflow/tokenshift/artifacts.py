@@ -1,17 +1,7 @@
-"""Writing and reading the study's files: atomically, with one schema per kind, and with what made them inside.
+"""Writing and reading the study's tables: Parquet with one schema per kind, and with what made them inside; CSV."""
 
-A file appears under its final name only when it is complete and on disk, so a killed job leaves nothing that
-looks finished.
-"""
-
-import contextlib
 import functools
-import hashlib
 import json
-import os
-import shutil
-import socket
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -20,66 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tokenshift import ledger
+from tokenshift.atomic import SCHEMA_VERSION, atomic_file
 from tokenshift.errors import StudyError
 
-SCHEMA_VERSION = "2"
 ROW_GROUP = 131_072  # rows; fixed, so that a file gathered from parts equals one written whole
-
-
-@contextlib.contextmanager
-def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success sync it and rename it to `path`, on failure remove it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-        ledger.written.append(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success sync and rename it to `path`, else remove it.
-
-    The last file written is `manifest.json`, with the SHA-256 of every other: the folder's identity for later stages.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    try:
-        yield temporary
-        files = sorted(file for file in temporary.rglob("*") if file.is_file())
-        digests = {str(file.relative_to(temporary)): _synced_sha256(file) for file in files}
-        write_json(temporary / "manifest.json", {"sha256": digests})
-        temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-        ledger.written.append(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _synced_sha256(file: Path) -> str:
-    with open(file, "rb") as written:
-        os.fsync(written.fileno())
-        return hashlib.file_digest(written, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @functools.cache
@@ -203,9 +137,3 @@ def write_csv(path: str | Path, frame: pl.DataFrame) -> None:
     rounded = frame.with_columns(pl.selectors.float().round_sig_figs(9))
     with atomic_file(path) as temporary:
         rounded.write_csv(temporary)
-
-
-def write_json(path: str | Path, value: object) -> None:
-    """Write `value` as indented JSON with sorted keys."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")

@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tokenshift.artifacts import atomic_file, write_csv
+from tokenshift.artifacts import write_csv
+from tokenshift.atomic import atomic_file
 from tokenshift.config.specs import Spec
 from tokenshift.errors import StudyError
 from tokenshift.registries.trajectories import Mixed

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenshift import ledger
+from tokenshift import atomic
 from tokenshift.config.problems import Corpus, HubDataset, ProblemSet
 from tokenshift.errors import StudyError, nearest
 from tokenshift.provenance.hashes import folder_hash, sha256
@@ -36,7 +36,7 @@ def source_rows(entry: ProblemSet | Corpus, setting: str) -> Iterator[Row]:
 def _jsonl_rows(path: Path, setting: str) -> Iterator[Row]:
     if not path.is_file():
         raise StudyError(f"{setting}: no file {path}")
-    ledger.sources.append({"kind": "file", "path": str(path), "sha256": sha256(path)})
+    atomic.sources.append({"kind": "file", "path": str(path), "sha256": sha256(path)})
     with open(path, encoding="utf-8") as lines:
         try:
             for number, line in enumerate(lines, start=1):
@@ -66,15 +66,15 @@ def _dataset_rows(source: HubDataset, setting: str) -> Iterator[Row]:
 
 
 def _load(source: HubDataset) -> Iterable[dict[str, Any]]:
-    """The rows of a data set; its file's or folder's hash, or its commit on the hub, goes into the ledger."""
+    """The rows of a data set; its file's or folder's hash, or its commit on the hub, goes into the atomic."""
     import datasets
 
     path, split = source.path, source.split
     local = Path(path)
     if local.is_file():
-        ledger.sources.append({"kind": "file", "path": path, "sha256": sha256(local)})
+        atomic.sources.append({"kind": "file", "path": path, "sha256": sha256(local)})
     elif local.is_dir():
-        ledger.sources.append({"kind": "folder", "path": path, "sha256": folder_hash(local)})
+        atomic.sources.append({"kind": "folder", "path": path, "sha256": folder_hash(local)})
     if local.is_file() and local.suffix in _FORMATS:
         # Streaming leaves no copy in the cache of `datasets`.
         return datasets.load_dataset(_FORMATS[local.suffix], data_files={split: path}, split=split, streaming=True)
@@ -91,7 +91,7 @@ def _load(source: HubDataset) -> Iterable[dict[str, Any]]:
         raise ValueError("no such file")
     rows = datasets.load_dataset(path, source.name, split=split, revision=source.revision)
     files = sorted(rows.download_checksums or {})
-    ledger.sources.append(
+    atomic.sources.append(
         {"kind": "hub data set", "path": path, "revision": source.revision, "commit": commit_of(files)}
     )
     return rows

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tokenshift import ledger
-from tokenshift.artifacts import SCHEMA_VERSION, atomic_file
+from tokenshift import atomic
+from tokenshift.atomic import SCHEMA_VERSION, atomic_file
 from tokenshift.errors import StudyError
 from tokenshift.provenance.hashes import ROOT, code_hash, file_hash, sha256
 from tokenshift.provenance.packages import differing, installed, pins
@@ -97,7 +97,7 @@ def require_own(results: Path) -> None:
 
 def write_records(started: datetime) -> None:
     """Write the record of this process beside each file or folder that its arguments name and that it has written."""
-    written = {os.path.abspath(path) for path in ledger.written}
+    written = {os.path.abspath(path) for path in atomic.written}
     named = dict.fromkeys(filter(None, map(_named_file, sys.argv[1:])))
     outputs = [path for path in named if {os.path.abspath(path), os.path.abspath(path.parent)} & written]
     if not outputs:
@@ -119,7 +119,7 @@ def write_records(started: datetime) -> None:
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sources": ledger.sources,
+        "sources": atomic.sources,
         "inputs": [{"path": str(path), "sha256": sha256(path), "record": _digest_of(path)} for path in inputs],
         "outputs": [{"path": str(path), "sha256": sha256(path)} for path in outputs],
     }

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from tokenshift.artifacts import atomic_folder, write_json
+from tokenshift.atomic import atomic_folder, write_json
 from tokenshift.errors import StudyError
 from tokenshift.training.engine import NonFiniteLoss
 from tokenshift.training.metrics import Metrics

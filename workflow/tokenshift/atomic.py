@@ -1,0 +1,82 @@
+"""Files and folders that appear only when they are complete and on disk: a killed job leaves nothing that looks so.
+
+What this process has written so, and what it has taken from outside the study, is kept for its record
+(provenance.records). Every process that runs Snakemake imports this, so it imports nothing but the standard library.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = "2"  # of all results; what another version wrote is refused
+
+written: list[Path] = []
+sources: list[dict[str, Any]] = []  # what came from outside: kind, where from, hash or commit
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success sync it and rename it to `path`, on failure remove it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as complete:
+            os.fsync(complete.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+        written.append(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success sync and rename it to `path`, else remove it.
+
+    The last file written is `manifest.json`, with the SHA-256 of every other: the folder's identity for later stages.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield temporary
+        files = sorted(file for file in temporary.rglob("*") if file.is_file())
+        digests = {str(file.relative_to(temporary)): _synced_sha256(file) for file in files}
+        write_json(temporary / "manifest.json", {"sha256": digests})
+        temporary.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+        written.append(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _synced_sha256(file: Path) -> str:
+    with open(file, "rb") as complete:
+        os.fsync(complete.fileno())
+        return hashlib.file_digest(complete, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write `value` as indented JSON with sorted keys."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
