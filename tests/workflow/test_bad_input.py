@@ -23,20 +23,22 @@ def bad(checkout):
     return checkout
 
 
-def run(checkout: Checkout, folder: Path, study: dict):
+def run(checkout: Checkout, folder: Path, study: dict, *arguments: str):
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump({**study, "name": "bad"}))
-    return checkout.snakemake("--config", f"study={file}")
+    return checkout.snakemake("--config", f"study={file}", *arguments)
 
 
-def existing_pair(problems: Path, base: Path, tuned: Path) -> dict:
-    """A study of two existing models on the problems of a JSON-lines file."""
+def study_of_existing_models(folder: Path, problems: dict[str, list[dict]], tuned: list[str]) -> dict:
+    """A study of JSON-lines files and of pairs of existing models, each of `tuned` with the model `base`."""
+    for name, rows in problems.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {
         "prompt": {"template": "{problem}=", "chat": False},
-        "problems": {"given": {"jsonl": {"path": str(problems)}}},
-        "models": {"base": {"pretrained": {"path": str(base)}}, "tuned": {"pretrained": {"path": str(tuned)}}},
-        "pairs": {"pair": {"base": "base", "tuned": "tuned"}},
-        "evaluation": {"sets": ["given"], "samples": 1, "max_new_tokens": 4},
+        "problems": {name: {"jsonl": {"path": str(folder / f"{name}.jsonl")}} for name in problems},
+        "models": {name: {"pretrained": {"path": str(folder / name)}} for name in ("base", *tuned)},
+        "pairs": {name: {"base": "base", "tuned": name} for name in tuned},
+        "evaluation": {"sets": list(problems), "samples": 1, "max_new_tokens": 4},
     }
 
 
@@ -62,44 +64,34 @@ def test_a_wrong_study_file(bad, tmp_path, section, change, message):
     assert not (bad.root / "results" / "bad").exists()
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([{"problem": "1 + 1", "problem_id": "a"}], "answer"),
-        ([PROBLEM, PROBLEM], "problem_id 'a'"),
-        ([{**PROBLEM, "problem": " "}], "empty problem"),
-        ([{**PROBLEM, "answer": "\\frac{"}], "answer"),
-    ],
-    ids=["missing column", "duplicate id", "empty problem", "unparsable answer"],
-)
-@pytest.mark.study
-def test_wrong_problems(bad, tmp_path, rows, message):
-    problems = tmp_path / "problems.jsonl"
-    problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    study = existing_pair(problems, tmp_path / "base", tmp_path / "tuned")
-    result = run(bad, tmp_path, study)
-    fails_before_compute(bad, result, message)
+WRONG_PROBLEMS = {
+    "no-answers": ([{"problem": "1 + 1", "problem_id": "a"}], "no column 'answer'"),
+    "repeated-ids": ([PROBLEM, PROBLEM], "problem_id 'a'"),
+    "empty": ([{**PROBLEM, "problem": " "}], "empty problem"),
+    "unparsable": ([{**PROBLEM, "answer": "\\frac{"}], "math-verify cannot read the answer"),
+}
 
 
 @pytest.mark.study
-@pytest.mark.parametrize(
-    ("other_characters", "weights", "message"),
-    [
-        ("0123456789+=*", True, "disagree at id 14, ' ' against '*'"),
-        ("0123456789+= ", False, "tuned holds no weights"),
-    ],
-    ids=["tokenizers", "weights"],
-)
-def test_models_that_cannot_be_used(bad, tmp_path, other_characters, weights, message):
-    problems = tmp_path / "problems.jsonl"
-    problems.write_text(json.dumps(PROBLEM) + "\n")
-    for name, characters in (("base", "0123456789+= "), ("tuned", other_characters)):
+def test_wrong_problems(bad, tmp_path):
+    """All in one run, each refused with its own message."""
+    problems = {name: rows for name, (rows, _) in WRONG_PROBLEMS.items()}
+    result = run(bad, tmp_path, study_of_existing_models(tmp_path, problems, ["tuned"]), "--keep-going")
+    for name, (_, message) in WRONG_PROBLEMS.items():
+        fails_before_compute(bad, result, message)
+        assert not (bad.root / f"results/bad/problems/{name}.parquet").exists()
+
+
+@pytest.mark.study
+def test_models_that_cannot_be_used(bad, tmp_path):
+    for name, characters in (("base", " +="), ("other-tokenizer", "*+="), ("no-weights", " +=")):
         tiny_policy(0).model.save_pretrained(tmp_path / name)
         save_tokenizer(tmp_path / name, characters)
-    if not weights:
-        (tmp_path / "tuned" / "model.safetensors").unlink()
-    study = existing_pair(problems, tmp_path / "base", tmp_path / "tuned")
-    fails_before_compute(bad, run(bad, tmp_path, study), message)
+    (tmp_path / "no-weights" / "model.safetensors").unlink()
+    study = study_of_existing_models(tmp_path, {"given": [PROBLEM]}, ["other-tokenizer", "no-weights"])
+    result = run(bad, tmp_path, study, "--keep-going")
+    fails_before_compute(bad, result, "no-weights holds no weights")
+    fails_before_compute(bad, result, "disagree at id")
 
 
 @pytest.mark.study

@@ -19,7 +19,7 @@ from tokenshift.errors import StudyError
 
 
 class Spec(Section):
-    """Of any job: hashes of its script with the library's code, and of its environment."""
+    """The spec of any job: hashes of its script with the library's code, and of its environment."""
 
     code: str
     environment: str
@@ -50,7 +50,7 @@ def _unset(value: Any, within: str = "") -> list[str]:
 
 
 class ProblemsSpec(Spec):
-    """Of problems.py; `source` is the hash of the local file that the set is read from."""
+    """The spec of problems.py; `source` is the hash of the local file that the set is read from."""
 
     name: str
     problems: ProblemSet
@@ -58,7 +58,7 @@ class ProblemsSpec(Spec):
 
 
 class CorpusSpec(Spec):
-    """Of corpus.py; `source` is the hash of the local file that the corpus is read from."""
+    """The spec of corpus.py; `source` is the hash of the local file that the corpus is read from."""
 
     name: str
     corpus: Corpus
@@ -66,17 +66,17 @@ class CorpusSpec(Spec):
 
 
 class FetchSpec(Spec):
-    """Of fetch_model.py."""
+    """The spec of fetch_model.py."""
 
     pretrained: Pretrained
 
 
 class VocabularySpec(Spec):
-    """Of vocabulary.py."""
+    """The spec of vocabulary.py."""
 
 
 class TrainingSpec(Spec):
-    """Of every training script."""
+    """The spec of every training script."""
 
     seed: int
     prompt: Prompt
@@ -84,25 +84,25 @@ class TrainingSpec(Spec):
 
 
 class PretrainSpec(TrainingSpec):
-    """Of pretrain.py."""
+    """The spec of pretrain.py."""
 
     pretrain: Pretrain
 
 
 class SftSpec(TrainingSpec):
-    """Of sft.py."""
+    """The spec of sft.py."""
 
     sft: Sft
 
 
 class RlSpec(TrainingSpec):
-    """Of rl.py."""
+    """The spec of rl.py."""
 
     rl: Rl
 
 
 class RolloutsSpec(Spec):
-    """Of rollouts.py."""
+    """The spec of rollouts.py."""
 
     seed: int
     prompt: Prompt
@@ -111,7 +111,7 @@ class RolloutsSpec(Spec):
 
 
 class SweepSpec(RolloutsSpec):
-    """Of either cross-sampling script."""
+    """The spec of either cross-sampling script."""
 
     pair: str
     set: str
@@ -120,7 +120,7 @@ class SweepSpec(RolloutsSpec):
 
 
 class CrossSampleSpec(SweepSpec):
-    """Of cross_sample.py: either quantiles or thresholds."""
+    """The spec of cross_sample.py: either quantiles or thresholds."""
 
     criterion: str
     quantiles: list[float] | None
@@ -128,13 +128,13 @@ class CrossSampleSpec(SweepSpec):
 
 
 class ControlSpec(SweepSpec):
-    """Of cross_sample_random.py."""
+    """The spec of cross_sample_random.py."""
 
     control: str
 
 
 class ScoringSpec(Spec):
-    """Of either scoring script; `truncation` is the sampling distribution of the evaluation."""
+    """The spec of either scoring script; `truncation` is the sampling distribution of the evaluation."""
 
     pair: str
     set: str
@@ -146,31 +146,31 @@ class ScoringSpec(Spec):
 
 
 class ScoreSpec(ScoringSpec):
-    """Of score.py."""
+    """The spec of score.py."""
 
     trajectory: str
 
 
 class CheckpointScoresSpec(ScoringSpec):
-    """Of checkpoint_scores.py: training steps whose checkpoints are compared with the base."""
+    """The spec of checkpoint_scores.py: training steps whose checkpoints are compared with the base."""
 
     steps: list[int]
 
 
 class TableSpec(Spec):
-    """Of the scripts of tables that need thresholds or bins."""
+    """The spec of the scripts of tables that need thresholds or bins."""
 
     analysis: Measures
 
 
 class IntervalsSpec(Spec):
-    """Of the scripts of tables that need no more than the settings of their intervals."""
+    """The spec of the scripts of tables that need no more than the settings of their intervals."""
 
     bootstrap: Bootstrap
 
 
 class EntropyByJsSpec(TableSpec):
-    """Of tables/entropy_by_js.py: a confident policy has entropy below `low_entropy`, in nats."""
+    """The spec of tables/entropy_by_js.py: a confident policy has entropy below `low_entropy`, in nats."""
 
     low_entropy: float
 
@@ -183,20 +183,20 @@ class PairModels(Section):
 
 
 class PositionProfileSpec(TableSpec):
-    """Of tables/position_profile.py: the models that wrote the responses of each pair."""
+    """The spec of tables/position_profile.py: the models that wrote the responses of each pair."""
 
     pairs: dict[str, PairModels]
 
 
 class TruncationSpec(TableSpec):
-    """Of tables/truncation.py; as in the spec of the scores."""
+    """The spec of tables/truncation.py; as in the spec of the scores."""
 
     truncation: Truncation
     ablation: list[Truncation]
 
 
 class ReplacementPositionsSpec(TableSpec):
-    """Of tables/replacement_positions.py: the largest effective share at which the claims are judged."""
+    """The spec of tables/replacement_positions.py: the largest effective share at which the claims are judged."""
 
     budget: float
 
@@ -213,20 +213,20 @@ class TrainingGroups(Section):
 
 
 class TrainingTableSpec(IntervalsSpec):
-    """Of tables/training.py."""
+    """The spec of tables/training.py."""
 
     training: TrainingGroups
 
 
 class TrainingCurvesSpec(Spec):
-    """Of tables/training_curves.py: as in `TrainingGroups`, and the coverage of intervals."""
+    """The spec of tables/training_curves.py: as in `TrainingGroups`, and the coverage of intervals."""
 
     groups: dict[str, dict[int, str]]
     confidence: float
 
 
 class ClaimsSpec(Spec):
-    """Of tables/claims.py: the control of each pair, where it has one."""
+    """The spec of tables/claims.py: the control of each pair, where it has one."""
 
     control_of: dict[str, str | None]
     training: TrainingGroups
@@ -234,28 +234,28 @@ class ClaimsSpec(Spec):
 
 
 class FigureSpec(Spec):
-    """Of the scripts of figures that need nothing but their table."""
+    """The spec of the scripts of figures that need nothing but their table."""
 
 
 class PairsFigureSpec(FigureSpec):
-    """Of a figure that gives each pair a colour: the names of all pairs of the study, drawn or not."""
+    """The spec of a figure that gives each pair a colour: the names of all pairs of the study, drawn or not."""
 
     pairs: list[str]
 
 
 class HighFigureSpec(PairsFigureSpec):
-    """Of a figure that names the positions of high JS: analysis.high, in nats."""
+    """The spec of a figure that names the positions of high JS: analysis.high, in nats."""
 
     high: float
 
 
 class ThresholdsFigureSpec(HighFigureSpec):
-    """Of a figure that names either threshold of JS: analysis.near_zero, in nats."""
+    """The spec of a figure that names either threshold of JS: analysis.near_zero, in nats."""
 
     near_zero: float
 
 
 class EntropyByJsFigureSpec(PairsFigureSpec):
-    """Of figures/entropy_by_js.py: as in the spec of its table."""
+    """The spec of figures/entropy_by_js.py: as in the spec of its table."""
 
     low_entropy: float
