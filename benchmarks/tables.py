@@ -23,7 +23,8 @@ import polars as pl
 import pyarrow.parquet as pq
 from synthetic_scores import PROBLEMS, SAMPLES, write_checkpoint_scores, write_rollouts, write_scores, write_vocabulary
 
-from tokenshift.config.analysis import Analysis
+from tokenshift.config.analysis import Analysis, Measures
+from tokenshift.config.section import part_of
 
 ROOT = Path(__file__).parents[1]
 PAIRS = {"dapo": 0.15, "simplerl": 0.02, "sft": 0.4}  # share of positions that shift
@@ -38,10 +39,16 @@ INPUTS = {table: ["scores"] for table in OF_SCORES} | {
     "evolution": ["checkpoint_scores"],
     "claims": ["scores", "checkpoint_scores", "cross_samples", "rollouts"],
 }
-SPEC = {
-    "analysis": Analysis().model_dump(mode="json"),
-    "pairs": {pair: {"base": "base", "tuned": pair, "control": None if pair == "sft" else "sft"} for pair in PAIRS},
-    "training": None,
+ANALYSIS = Analysis()
+HASHES = {"code": "", "environment": ""}
+MEASURED = HASHES | {"analysis": part_of(ANALYSIS, Measures)}
+TRAINING = {"groups": {}, "base_of": {}, "baseline_of": {}}
+SPECS = dict.fromkeys(INPUTS, MEASURED) | {
+    "entropy_by_js": MEASURED | {"low_entropy": ANALYSIS.claims.low_entropy},
+    "position_profile": MEASURED | {"pairs": {pair: {"base": "base", "tuned": pair} for pair in PAIRS}},
+    "claims": HASHES
+    | {"control_of": {pair: None if pair == "sft" else "sft" for pair in PAIRS}}
+    | {"training": TRAINING, "analysis": ANALYSIS.plain()},
 }
 
 
@@ -74,7 +81,7 @@ def measure(table: str, inputs: dict[str, list[Path]], output: Path) -> tuple[fl
     """Make a table as its rule does; seconds, CPU seconds and peak resident memory (MB) of the process."""
     flags = [part for kind, paths in inputs.items() for part in (f"--{kind.replace('_', '-')}", *map(str, paths))]
     script = ROOT / "workflow" / "scripts" / "tables" / f"{table}.py"
-    command = [sys.executable, str(script), "--spec", json.dumps(SPEC), *flags, "--output", str(output)]
+    command = [sys.executable, str(script), "--spec", json.dumps(SPECS[table]), *flags, "--output", str(output)]
     settings = {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
     start = time.perf_counter()
     process = subprocess.Popen(command, env=os.environ | settings)
@@ -101,7 +108,7 @@ def report(measured: dict[str, tuple[float, float, float]], files: dict[str, lis
         "# Tables at the size of the published study",
         "",
         f"{' and '.join(sizes)}, synthetic:",
-        f"{PROBLEMS} problems, {SAMPLES} responses each, {SPEC['analysis']['bootstrap']['replicates']} resamples.",
+        f"{PROBLEMS} problems, {SAMPLES} responses each, {ANALYSIS.bootstrap.replicates} resamples.",
         f"One process and one thread a table; {os.cpu_count()} cores, {memory:.0f} GB; polars {pl.__version__}.",
         "Written by `python benchmarks/tables.py`.",
         "",
