@@ -66,7 +66,7 @@ def _dataset_rows(source: HubDataset, setting: str) -> Iterator[Row]:
 
 
 def _load(source: HubDataset) -> Iterable[dict[str, Any]]:
-    """The rows of a data set; its file's or folder's hash, or its commit on the hub, is kept for the record (tokenshift.atomic)."""
+    """The rows of a data set; its file's or folder's hash, or its commit on the hub, is kept for the record."""
     import datasets
 
     path, split = source.path, source.split
