@@ -75,6 +75,7 @@ def problems(count: int) -> pl.DataFrame:
             "problem_id": [str(number) for number in range(count)],
             "problem": ["+".join(map(str, row)) + "=" for row in digits],
             "answer": [str(row.sum()) for row in digits],
+            "answer_kind": ["math"] * len(digits),
             "metadata": ["{}"] * count,
         }
     )

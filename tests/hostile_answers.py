@@ -27,13 +27,21 @@ KINDS = {
     "percents": lambda rng: "\\%" * rng.randint(1, 200) + "\\$" * rng.randint(1, 200),
     "commands": lambda rng: "".join(f"\\{rng.choice('abcdefghij')}{{{i}}}" for i in range(rng.randint(1, 90))),
     "equations": lambda rng: "=".join(str(rng.randint(0, 9)) for _ in range(rng.randint(2, 300))),
+    "chains": lambda rng: rng.choice(["=", " \\approx "]).join(
+        f"{rng.randint(1, 10**6)}+{rng.randint(0, 1)}" for _ in range(rng.randint(2, 90))
+    ),
+    "tiny": lambda rng: f"\\frac{{1}}{{{rng.randint(2, 99)}^{{{rng.randint(10**4, 10**9)}}}}}",
+    "scientific": lambda rng: f"{rng.randint(1, 9)}e{rng.randint(-999, 999)}" + "e9" * rng.randint(0, 2),
+    "large sets": lambda rng: ",".join(str(rng.randint(0, 99)) for _ in range(rng.randint(300, 900))),
+    "upright": lambda rng: "\\mathrm{i}" * rng.randint(1, 150) + "." * rng.randint(0, 99),
+    "denials": lambda rng: "\\neq " * rng.randint(1, 300) + "1 \\%" * rng.randint(0, 50),
     "decimals": lambda rng: f"{rng.random()}e{rng.randint(-(10**9), 10**9)}",
 }
 
 
 # Kinds that sympy or the parser works on until the deadline: each answer costs a worker.
 ENDLESS = ("towers", "powers", "factorials", "nesting", "fractions", "roots", "parentheses", "sums")
-ENDLESS += ("expansions", "integrals", "limits", "sets", "intervals", "equations")
+ENDLESS += ("expansions", "integrals", "limits", "sets", "intervals", "equations", "chains", "tiny", "large sets")
 
 
 def responses(quick: int, endless: int, seed: int) -> list[str]:

@@ -25,7 +25,13 @@ from tokenshift.training.supervised import negative_log_likelihood
 
 TOKENIZER = character_tokenizer(["\\boxed{}0123456789?"])
 PROBLEMS = pl.DataFrame(
-    {"problem_id": ["p0", "p1", "p2"], "problem": ["3?", "5?", "7?"], "answer": ["3", "3", "3"], "metadata": ["{}"] * 3}
+    {
+        "problem_id": ["p0", "p1", "p2"],
+        "problem": ["3?", "5?", "7?"],
+        "answer": ["3", "3", "3"],
+        "answer_kind": ["math"] * 3,
+        "metadata": ["{}"] * 3,
+    }
 )
 PROMPT = Prompt(template="{problem}", chat=False)
 SMALL = {"prompts_per_step": 2, "mini_batch_prompts": 1, "responses_per_prompt": 8, "weight_decay": 0.0}

@@ -13,7 +13,8 @@ from tokenshift.problems.answers import last_boxed
         ("no answer", None),
         (r"\boxed{3}", "3"),
         (r"\boxed{1} and then \boxed{ \frac{1}{2} }.", r"\frac{1}{2}"),
-        (r"\boxed{1} and then \boxed{2", "1"),
+        (r"\boxed{1} and then \boxed{2", None),
+        (r"\boxed{1 and then \boxed{2}", "2"),
         (r"\boxed{\boxed{4}}", "4"),
         (r"{ \boxed {5}", "5"),
         (r"} \boxed{6}}", "6"),
@@ -28,15 +29,13 @@ def test_last_boxed(text, content):
 
 
 def last_boxed_by_search(text: str) -> str | None:
-    """From the last opening backwards, the first one whose braces balance."""
+    """From the last opening to where its braces balance, if they do."""
     start = text.rfind("\\boxed{")
-    while start >= 0:
-        depth = 0
-        for place in range(start + 6, len(text)):
-            depth += (text[place] == "{") - (text[place] == "}")
-            if depth == 0:
-                return text[start + 7 : place].strip()
-        start = text.rfind("\\boxed{", 0, start)
+    depth = 0
+    for place in range(start + 6, len(text) if start >= 0 else 0):
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return text[start + 7 : place].strip()
     return None
 
 

@@ -25,6 +25,7 @@ def problems(*texts: str) -> pl.DataFrame:
             "problem_id": [f"p{number}" for number in range(len(texts))],
             "problem": texts,
             "answer": [str(eval(text)) for text in texts],
+            "answer_kind": "math",
             "metadata": "{}",
         }
     )

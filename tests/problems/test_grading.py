@@ -29,6 +29,10 @@ def grader():
         yield grader
 
 
+def grade(grader: Grader, golds: list[str], responses: list[str], kind: str = "math") -> list[Grade]:
+    return grader.grade([kind] * len(golds), golds, responses)
+
+
 def boxed(answer: str) -> str:
     return rf"So the answer is $\boxed{{{answer}}}$."
 
@@ -36,22 +40,22 @@ def boxed(answer: str) -> str:
 def test_equal_answers_in_other_words_are_correct(grader):
     golds = [r"\frac{1}{2}", "10,000", "x^2+2x+1", r"\left( 3, \frac{\pi}{2} \right)", "42"]
     answers = ["0.5", "10000", "(x+1)^2", r"(3, \pi/2)", "42"]
-    assert grader.grade(golds, [boxed(answer) for answer in answers]) == [Grade(answer, True) for answer in answers]
-    assert not any(grade.correct for grade in grader.grade(golds, [boxed("7")] * len(golds)))
+    assert grade(grader, golds, [boxed(answer) for answer in answers]) == [Grade(answer, True) for answer in answers]
+    assert not any(grade.correct for grade in grade(grader, golds, [boxed("7")] * len(golds)))
 
 
 def test_without_a_box_there_is_no_answer(grader):
-    assert grader.grade(["42", "42"], ["the answer is 42", r"\boxed{42"]) == [Grade(None, False)] * 2
+    assert grade(grader, ["42", "42"], ["the answer is 42", r"\boxed{42"]) == [Grade(None, False)] * 2
 
 
 def test_an_answer_equal_to_the_letter_is_correct(grader):
-    assert grader.grade([" {broken "], [boxed("1")]) == [Grade("1", False)]
-    assert grader.grade([r"\notalatexcommand "], [boxed(r"\notalatexcommand")])[0].correct
+    assert grade(grader, [" {broken "], [boxed("1")]) == [Grade("1", False)]
+    assert grade(grader, [r"\notalatexcommand "], [boxed(r"\notalatexcommand")])[0].correct
 
 
 def test_an_overlong_answer_is_wrong_unread(grader):
     start = time.perf_counter()
-    assert not grader.grade(["1/2"], [boxed("(" * LONGEST_ANSWER + "1/2" + ")" * LONGEST_ANSWER)])[0].correct
+    assert not grade(grader, ["1/2"], [boxed("(" * LONGEST_ANSWER + "1/2" + ")" * LONGEST_ANSWER)])[0].correct
     assert time.perf_counter() - start < 0.5
 
 
@@ -64,7 +68,7 @@ def test_integers_are_compared_as_math_verify_does(gold, answer):
     others = multiprocessing.active_children()
     with Grader() as grader:
         verdict = verify(parse(boxed(gold)), parse(boxed(answer)))
-        assert grader.grade([gold], [boxed(answer)])[0].correct == verdict
+        assert grade(grader, [gold], [boxed(answer)])[0].correct == verdict
         assert multiprocessing.active_children() == others
 
 
@@ -74,32 +78,71 @@ def test_verdicts_do_not_depend_on_workers():
     hostile = [boxed(ENDLESS), *responses(quick=3, endless=0, seed=1)]
     grades = []
     for workers in (1, 2):
-        with Grader(workers=workers, deadline_s=1.0) as grader:
-            grades.append(grader.grade(golds + ["1/2"] * len(hostile), answers + hostile))
+        with Grader(workers=workers, cpu_s=1.0) as grader:
+            grades.append(grade(grader, golds + ["1/2"] * len(hostile), answers + hostile))
     assert grades[0] == grades[1]
     assert {grade.correct for grade in grades[0]} == {True, False}
 
 
 def test_a_deadline_ends_what_would_not():
-    with Grader(deadline_s=1.0) as grader:
+    with Grader(cpu_s=1.0) as grader:
         start = time.perf_counter()
-        grades = grader.grade(["1/2"] * 3, [boxed("2/4"), boxed(ENDLESS), boxed("3/6")])
+        grades = grade(grader, ["1/2"] * 3, [boxed("2/4"), boxed(ENDLESS), boxed("3/6")])
         assert [grade.correct for grade in grades] == [True, False, True]
         assert time.perf_counter() - start < 8
 
 
-def test_a_verdict_is_kept():
-    with Grader(deadline_s=1.0) as grader:
-        grader.grade(["1/2"], [boxed(ENDLESS)])
+def busy(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+def test_verdicts_do_not_depend_on_how_busy_the_machine_is():
+    """A comparison that takes half of its processor time, on processors that three others use too, in any order."""
+    slow = rf"\sum_{{k=1}}^{{40}} \sqrt{{k}} + {'+'.join(rf'x_{{{k}}}^{{2}}' for k in range(24))}"
+    golds, answers = ["1/2", slow, "2/3"], ["0.5", slow.replace("+ x", "+x").replace("}^{2}", "}^{4/2}"), "0.6"]
+    others = [multiprocessing.get_context("spawn").Process(target=busy, args=(20,)) for _ in range(6)]
+    for process in others:
+        process.start()
+    verdicts = []
+    try:
+        for workers, order in ((1, (0, 1, 2)), (3, (2, 1, 0)), (3, (1, 2, 0))):
+            with Grader(workers=workers, cpu_s=5.0) as grader:
+                grades = grade(grader, [golds[i] for i in order], [boxed(answers[i]) for i in order])
+            verdicts.append([graded.correct for _, graded in sorted(zip(order, grades, strict=True))])
+    finally:
+        for process in others:
+            process.kill()
+    assert verdicts == [[True, True, False]] * 3
+
+
+def test_processor_time_is_what_is_limited():
+    """A worker that is stopped takes no time, however long it takes; one that computes is ended."""
+    with Grader(cpu_s=1.0) as grader, ThreadPoolExecutor() as threads:
+        worker = started_worker(grader)
+        os.kill(worker, signal.SIGSTOP)
+        graded = threads.submit(grade, grader, ["1/2"], [boxed("3/6")])
+        time.sleep(3)
+        os.kill(worker, signal.SIGCONT)
+        assert graded.result(timeout=20)[0].correct
         start = time.perf_counter()
-        assert not grader.grade(["1/2"] * 100, [boxed(ENDLESS)] * 100)[0].correct
+        assert not grade(grader, ["1/2"], [boxed(ENDLESS)])[0].correct
+        assert time.perf_counter() - start < 15
+
+
+def test_a_verdict_is_kept():
+    with Grader(cpu_s=1.0) as grader:
+        grade(grader, ["1/2"], [boxed(ENDLESS)])
+        start = time.perf_counter()
+        assert not grade(grader, ["1/2"] * 100, [boxed(ENDLESS)] * 100)[0].correct
         assert time.perf_counter() - start < 0.5
 
 
 def started_worker(grader: Grader) -> int:
     """Id of the process that `grader` starts for its first pair."""
     others = multiprocessing.active_children()
-    assert grader.grade(["1/2"], [boxed("2/4")])[0].correct
+    assert grade(grader, ["1/2"], [boxed("2/4")])[0].correct
     (worker,) = (process for process in multiprocessing.active_children() if process not in others)
     return worker.pid
 
@@ -111,9 +154,9 @@ def test_memory_is_limited():
 
 
 def test_a_killed_worker_costs_one_pair():
-    with Grader(deadline_s=30.0) as grader, ThreadPoolExecutor() as threads:
+    with Grader(cpu_s=30.0) as grader, ThreadPoolExecutor() as threads:
         worker = started_worker(grader)
-        grades = threads.submit(grader.grade, ["1/2"] * 2, [boxed(ENDLESS), boxed("3/6")])
+        grades = threads.submit(grade, grader, ["1/2"] * 2, [boxed(ENDLESS), boxed("3/6")])
         time.sleep(0.5)
         os.kill(worker, signal.SIGKILL)
         assert [grade.correct for grade in grades.result(timeout=20)] == [False, True]
@@ -122,7 +165,7 @@ def test_a_killed_worker_costs_one_pair():
 def test_works_in_a_thread_and_ends_its_processes():
     others = multiprocessing.active_children()
     with ThreadPoolExecutor() as threads, Grader() as grader:
-        assert threads.submit(grader.grade, ["1/2"], [boxed("0.5")]).result()[0].correct
+        assert threads.submit(grade, grader, ["1/2"], [boxed("0.5")]).result()[0].correct
     assert multiprocessing.active_children() == others
 
 
@@ -134,7 +177,7 @@ def test_workers_do_not_import_the_script_again(tmp_path):
         "print(__name__, flush=True)\n"
         "if __name__ == '__main__':\n"
         "    with Grader() as grader:\n"
-        "        print(grader.grade(['1/2'], [r'\\boxed{0.5}'])[0].correct, 'torch' in sys.modules)\n"
+        "        print(grader.grade(['math'], ['1/2'], [r'\\boxed{0.5}'])[0].correct, 'torch' in sys.modules)\n"
     )
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert ended.stdout.split("\n") == ["__main__", "True False", ""]
@@ -149,12 +192,12 @@ def grade_hostile_answers() -> tuple[int, int, float, int, int]:
     """Answers graded, of them correct, seconds, KB of memory gained by this process, and by its largest worker."""
     hostile = responses(quick=255, endless=1, seed=0) + unboxed(seed=0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with Grader(workers=2, deadline_s=0.7, memory_mb=1024) as grader:
+    with Grader(workers=2, cpu_s=0.7, memory_mb=1024) as grader:
         start = time.perf_counter()
-        grades = grader.grade(["1/2"] * len(hostile), hostile)
+        grades = grade(grader, ["1/2"] * len(hostile), hostile)
         seconds = time.perf_counter() - start
         assert len(grades) == len(hostile)
-        assert grader.grade(["1/2"], [boxed("2/4")])[0].correct
+        assert grade(grader, ["1/2"], [boxed("2/4")])[0].correct
     gained = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return len(grades), sum(grade.correct for grade in grades), seconds, gained, largest
@@ -176,9 +219,9 @@ def test_every_solution_of_math500_is_correct(grader):
     rows = [json.loads(line) for line in (DATA / "math500.jsonl").read_text().splitlines()]
     golds, solutions = ([row[key] for row in rows] for key in ("answer", "solution"))
     assert len(rows) == 500
-    assert all(grade.correct for grade in grader.grade(golds, solutions))
+    assert all(grade.correct for grade in grade(grader, golds, solutions))
     for altered in (rf"\displaystyle {gold}" for gold in golds), (f"${gold}$" for gold in golds):
-        grades = grader.grade(golds, [boxed(answer) for answer in altered])  # so that math-verify is asked
+        grades = grade(grader, golds, [boxed(answer) for answer in altered])  # so that math-verify is asked
         assert [gold for gold, grade in zip(golds, grades, strict=True) if not grade.correct] == []
 
 

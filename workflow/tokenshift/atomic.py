@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = "2"  # of all results; what another version wrote is refused
+SCHEMA_VERSION = "3"  # of all results; what another version wrote is refused
 
 written: list[Path] = []
 sources: list[dict[str, Any]] = []  # what came from outside: kind, where from, hash or commit

@@ -14,6 +14,7 @@ PROBLEMS = pa.schema(
         ("problem_id", pa.string()),
         ("problem", pa.string()),
         ("answer", pa.string()),
+        ("answer_kind", pa.string()),  # how it is graded: math, choice, text or integer
         ("metadata", pa.string()),  # JSON: whatever else the source said of this problem
     ]
 )

@@ -21,6 +21,7 @@ class PromptBatch:
     samples: list[int]
     prompts: list[list[int]]
     answers: list[str]
+    answer_kinds: list[str]
 
 
 def prompt_batch(
@@ -30,8 +31,9 @@ def prompt_batch(
 
     Raises StudyError when a problem holds a character without a token.
     """
-    rows = PromptBatch([], [], [], [])
-    for problem_id, problem, answer in problems.select("problem_id", "problem", "answer").iter_rows():
+    rows = PromptBatch([], [], [], [], [])
+    columns = ("problem_id", "problem", "answer", "answer_kind")
+    for problem_id, problem, answer, answer_kind in problems.select(columns).iter_rows():
         with unknown_characters_refused(tokenizer):
             prompt_tokens = encode_prompt(tokenizer, prompt, problem)
         for sample in range(samples):
@@ -39,6 +41,7 @@ def prompt_batch(
             rows.samples.append(sample)
             rows.prompts.append(prompt_tokens)
             rows.answers.append(answer)
+            rows.answer_kinds.append(answer_kind)
     return rows
 
 
@@ -47,7 +50,7 @@ def grade(
 ) -> tuple[list[str], list[Grade]]:
     """Text and grade of each of `responses` to `batch`."""
     texts = tokenizer.batch_decode(responses, skip_special_tokens=True)
-    return texts, grader.grade(batch.answers, texts)
+    return texts, grader.grade(batch.answer_kinds, batch.answers, texts)
 
 
 def answer_position(response: Sequence[int], text: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
