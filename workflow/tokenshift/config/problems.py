@@ -1,6 +1,7 @@
 """Prompts, problem sets and corpora."""
 
-from typing import Any
+import re
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -38,7 +39,7 @@ class ReasoningGym(Section):
 
 
 class Jsonl(Section):
-    """Rows of a JSON-lines file."""
+    """Rows of a JSON-lines file, which may be compressed (.gz, .zst)."""
 
     path: str = Field(description="Path of the file, relative to the working folder.")
 
@@ -53,11 +54,47 @@ class HubDataset(Section):
 
 
 class Columns(Section):
-    """Which columns of the source hold what."""
+    """Which columns of the source hold what; a column may be a path, such as prompt[0].content."""
 
     problem: str = Field("problem", description="Column with the problem's text.")
     answer: str = Field("answer", description="Column with the reference answer.")
     problem_id: str | None = Field("problem_id", description="Column with a unique id; null numbers the rows.")
+
+
+class Answers(Section):
+    """What the reference answers of a problem set are, and where they stand."""
+
+    kind: Literal["math", "choice", "text", "integer"] = Field(
+        "math",
+        description="How responses are graded: math (mathematically equal), choice (the same letter, however it is "
+        "wrapped), text (the same words), integer (the same whole number, leading zeros aside).",
+    )
+    after: str | None = Field(
+        None, min_length=1, description="The answer is what follows the last of these in its column, such as '####'."
+    )
+    boxed: bool = Field(False, description="The answer is the content of the last \\boxed{} in its column.")
+    pattern: str | None = Field(
+        None, description="The answer is the first group of this regular expression, found in its column."
+    )
+    unusable: Literal["refuse", "drop", "text"] = Field(
+        "refuse",
+        description="What becomes of problems whose answer is not of its kind: the set is refused, they are left out "
+        "(and listed in the log), or they are graded as text.",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Answers":
+        given = [key for key in ("after", "boxed", "pattern") if getattr(self, key)]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}, not both")
+        if self.pattern is not None:
+            try:
+                groups = re.compile(self.pattern).groups
+            except re.error as error:
+                raise ValueError(f"pattern: no regular expression: {error}") from None
+            if groups == 0:
+                raise ValueError("pattern has no group (...) for the answer")
+        return self
 
 
 class ProblemSet(Section):
@@ -67,6 +104,7 @@ class ProblemSet(Section):
     jsonl: Jsonl | None = Field(None, description="Read a JSON-lines file.")
     datasets: HubDataset | None = Field(None, description="Read with Hugging Face datasets.")
     columns: Columns = Field(Columns(), description="Columns of a jsonl or datasets source.")
+    answers: Answers = Field(Answers(), description="Kind of the reference answers, and where they stand.")
     size: Positive | None = Field(None, description="Keep the first so many problems; null keeps all.")
     exclude: list[Name] = Field([], description="Problem sets whose problem texts must not occur in this one.")
     deduplicate: bool = Field(False, description="Drop repeated problem texts instead of refusing repeated ids.")

@@ -1,18 +1,27 @@
 """Rows of the files and data sets that a study is given, each with the words in which messages say where it stands."""
 
+import contextlib
+import io
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from tokenshift import atomic
 from tokenshift.config.problems import Corpus, HubDataset, ProblemSet
 from tokenshift.errors import StudyError, nearest
 from tokenshift.provenance.hashes import folder_hash, sha256
 
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 # The names that `datasets` has for the formats of single files.
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")  # of the path of a column: a key, or a place in a list
 
 
 class Row(NamedTuple):
@@ -37,14 +46,18 @@ def _jsonl_rows(path: Path, setting: str) -> Iterator[Row]:
     if not path.is_file():
         raise StudyError(f"{setting}: no file {path}")
     atomic.sources.append({"kind": "file", "path": str(path), "sha256": sha256(path)})
-    with open(path, encoding="utf-8") as lines:
-        try:
+    compression = _COMPRESSIONS.get(path.suffix)
+    try:
+        # utf-8-sig takes a byte-order mark at the beginning away.
+        with pa.input_stream(path, compression=compression) as stream, io.TextIOWrapper(stream, "utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     where = f"{path}, line {number}"
                     yield Row(where, _parsed(line, where))
-        except UnicodeDecodeError as error:
-            raise StudyError(f"{path}: not UTF-8 text ({error})") from None
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path}: not UTF-8 text ({error})") from None
+    except (OSError, pa.ArrowException) as error:
+        raise StudyError(f"{path}: cannot be read as {path.suffix} ({error})") from None
 
 
 def _parsed(line: str, where: str) -> dict[str, Any]:
@@ -109,13 +122,38 @@ def text(row: Row, column: str, kind: str, setting: str) -> str:
     `kind` says what the column holds, and `setting` is the study's key that names the column, both for messages.
     Raises StudyError when the column is missing or empty, or holds neither text nor a number.
     """
-    where, fields = row.where, row.fields
-    if column not in fields:
-        raise StudyError(f"{where}: no column '{column}'{nearest(column, fields)} (set {setting})")
-    value = fields[column]
+    where = row.where
+    value = _at(row, column, setting)
     if isinstance(value, bool) or not isinstance(value, str | int | float | None):
         raise StudyError(f"{where}: the {kind} in column '{column}' is neither text nor a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise StudyError(f"{where}: the {kind} in column '{column}' is {value}, which is no number")
     stripped = "" if value is None else str(value).strip()
     if not stripped:
         raise StudyError(f"{where}: empty {kind} (column '{column}')")
+    try:
+        stripped.encode()
+    except UnicodeEncodeError as error:
+        raise StudyError(
+            f"{where}: the {kind} in column '{column}' holds {stripped[error.start]!r}, half of a character"
+        ) from None
     return stripped
+
+
+def _at(row: Row, column: str, setting: str) -> Any:
+    """The value of `column`: a key of the row, or a path through its values, such as prompt[0].content."""
+    if column in row.fields:
+        return row.fields[column]
+    value, path = row.fields, ""
+    for name, index in _STEP.findall(column):
+        step = name or int(index)
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):  # JSON within a column
+            with contextlib.suppress(json.JSONDecodeError):
+                value = json.loads(value)
+        known = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
+        if step not in known:
+            near = nearest(str(step), value) if isinstance(value, dict) else ""
+            within = f": '{path}' holds no '{step}'" if path else ""
+            raise StudyError(f"{row.where}: no column '{column}'{within}{near} (set {setting})")
+        value, path = value[step], f"{path}[{step}]" if name == "" else f"{path}.{step}".lstrip(".")
+    return value
