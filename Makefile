@@ -15,7 +15,7 @@ PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-
 MOMENTS ?= 24
 SEED ?= 1
 
-.PHONY: help study report audit figure crate test fast-test processors drill lint format config lock
+.PHONY: help study report audit figure problems crate test fast-test processors drill lint format config lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' $(MAKEFILE_LIST) | while IFS=@ read -r target what; do printf '%-10s %s\n' "$$target" "$$what"; done
@@ -36,6 +36,9 @@ figure: $(INSTALLED) ## FIGURE=name: make one figure again; FROM_SCRATCH=1: in a
 	python workflow/scripts/rebuild.py --study $(STUDY) --figure $(FIGURE) --cores $(CORES) $(if $(FROM_SCRATCH),--from-scratch)
 
 # Files above 50 MB are described, not copied.
+problems: $(INSTALLED) ## what the study's problem sets hold: kinds of answers, unusable ones, overlaps; SET=name for one
+	python workflow/scripts/inspect_problems.py --study $(STUDY) $(if $(SET),--set $(SET))
+
 crate: $(INSTALLED) ## the audited results as an RO-Crate
 	python workflow/scripts/crate.py --study $(STUDY) --largest-mb 50 --output results/$(notdir $(basename $(STUDY)))-crate.zip
 

@@ -40,7 +40,7 @@ INPUTS = {table: ["scores"] for table in OF_SCORES} | {
     "claims": ["scores", "checkpoint_scores", "cross_samples", "rollouts"],
 }
 ANALYSIS = Analysis()
-HASHES = {"code": "", "environment": ""}
+HASHES = {"code": "", "environment": "", "allow_overlap": False}
 MEASURED = HASHES | {"analysis": part_of(ANALYSIS, Measures)}
 TRAINING = {"groups": {}, "base_of": {}, "baseline_of": {}}
 SPECS = dict.fromkeys(INPUTS, MEASURED) | {

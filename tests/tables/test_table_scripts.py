@@ -42,7 +42,7 @@ KEYS = {
     "training_curves": ["models"],
     "claims": ["scores", "cross_samples", "checkpoint_scores", "rollouts"],
 }
-HASHES = {"code": "", "environment": ""}
+HASHES = {"code": "", "environment": "", "allow_overlap": False}
 MEASURED = {"analysis": part_of(analysis(), Measures), **HASHES}
 INTERVALS = {"bootstrap": analysis().bootstrap.plain(), **HASHES}
 TRAINING = {"groups": {"base": {"0": "base"}}, "base_of": {}, "baseline_of": {}}
@@ -119,6 +119,13 @@ def one_line(result: tuple[int | None, str]) -> None:
     assert code == 1
     assert printed.startswith("error: ")
     assert printed.count("\n") == 1
+
+
+def test_a_table_says_where_models_may_know_what_they_are_asked(files, tmp_path, monkeypatch):
+    monkeypatch.setitem(SPECS, "sparsity", SPECS["sparsity"] | {"allow_overlap": True})
+    code, printed = run("sparsity", {"scores": files["scores"]}, tmp_path / "sparsity.csv")
+    assert code == 0, printed
+    assert pl.read_csv(tmp_path / "sparsity.csv")["trained_on_evaluated"].all()
 
 
 def test_bad_input_is_one_line(files, tmp_path):

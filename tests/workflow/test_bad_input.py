@@ -68,7 +68,7 @@ WRONG_PROBLEMS = {
     "no-answers": ([{"problem": "1 + 1", "problem_id": "a"}], "no column 'answer'"),
     "repeated-ids": ([PROBLEM, PROBLEM], "problem_id 'a'"),
     "empty": ([{**PROBLEM, "problem": " "}], "empty problem"),
-    "unparsable": ([{**PROBLEM, "answer": "\\frac{"}], "math-verify cannot read the answer"),
+    "unparsable": ([{**PROBLEM, "answer": "\\frac{"}], "cannot be read by math-verify"),
 }
 
 
@@ -80,6 +80,19 @@ def test_wrong_problems(bad, tmp_path):
     for name, (_, message) in WRONG_PROBLEMS.items():
         fails_before_compute(bad, result, message)
         assert not (bad.root / f"results/bad/problems/{name}.parquet").exists()
+
+
+@pytest.mark.study
+def test_training_on_problems_that_are_evaluated_on(bad, tmp_path):
+    models = {
+        "base": TINY["models"]["base"],
+        "dapo": {"from": "base", "rl": TINY["models"]["dapo"]["rl"] | {"problems": "heldout"}},
+    }
+    study = {key: TINY[key] for key in ("prompt", "problems", "corpora", "evaluation")}
+    study |= {"models": models, "pairs": {"dapo": {"base": "base", "tuned": "dapo"}}}
+    result = run(bad, tmp_path, study)
+    fails_before_compute(bad, result, "12 problems are both trained and evaluated on, the first: heldout-00000")
+    assert not (bad.root / "results/bad/models").exists()
 
 
 @pytest.mark.study
@@ -109,7 +122,7 @@ def test_models_that_cannot_be_used(bad, tmp_path):
     ids=["newer record", "newer schema", "another study"],
 )
 def test_results_that_are_not_this_study_s(bad, tmp_path, record, message):
-    ours = {"version": 1, "schema_version": 2, "outputs": [{"path": "results/bad/tables/sparsity.csv"}]}
+    ours = {"version": 1, "schema_version": 3, "outputs": [{"path": "results/bad/tables/sparsity.csv"}]}
     file = bad.root / "results/bad/tables/sparsity.csv.prov.json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(ours | record))

@@ -89,7 +89,7 @@ def test_a_file_that_is_gone_is_named(finished, jobs):
     for name in (
         f"{RESULTS}/tables/sparsity.csv",
         f"{RESULTS}/models/base/tokenizer.json",
-        f"{RESULTS}/preflight.done",
+        f"{RESULTS}/preflight.json",
     ):
         file = finished.root / name
         hidden = file.rename(file.with_name(".hidden"))

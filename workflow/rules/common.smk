@@ -35,6 +35,7 @@ except StudyError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{STUDY.name}"
+config["allow_overlap"] = STUDY.allow_overlap  # for workflow/report/workflow.rst
 SCRIPTS = ROOT / "workflow/scripts"
 
 # The library is importable in every environment; without conda, `python` is the one that runs Snakemake.

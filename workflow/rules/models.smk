@@ -1,6 +1,6 @@
 """Models: existing ones linked into the study, the others trained."""
 
-PREFLIGHT = ancient(f"{RESULTS}/preflight.done")
+PREFLIGHT = ancient(f"{RESULTS}/preflight.json")
 
 
 rule fetch_model:

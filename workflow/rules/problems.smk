@@ -66,6 +66,8 @@ rule corpus:
 
 rule preflight:
     input:
+        trained=trained_on(),
+        evaluated=expand(f"{RESULTS}/problems/{{name}}.parquet", name=STUDY.evaluation.sets),
         problems=expand(f"{RESULTS}/problems/{{name}}.parquet", name=STUDY.problems),
         corpora=expand(f"{RESULTS}/corpora/{{name}}.parquet", name=STUDY.corpora),
         models=expand(f"{RESULTS}/models/{{name}}/manifest.json", name=models_from("pretrained")),
@@ -76,12 +78,15 @@ rule preflight:
             ],
         ),
     output:
-        touch(f"{RESULTS}/preflight.done"),
+        f"{RESULTS}/preflight.json",
     log:
         f"{RESULTS}/logs/preflight.log",
     conda:
         "../../envs/data.yaml"
+    params:
+        spec=spec_later("preflight.py", "data", allow_overlap=STUDY.allow_overlap),
     message:
-        "All given data and models can be used"
+        "Checking that all given data and models can be used"
     shell:
-        "true 2> {log}"
+        "python $SCRIPTS/preflight.py --spec {params.spec:q} --trained {input.trained} --evaluated {input.evaluated}"
+        " --output {output} 2> {log}"

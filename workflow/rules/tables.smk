@@ -71,7 +71,7 @@ for table, files, settings in tables():
         params:
             table=table,
             files=lambda w, input: " ".join(f"--{kind.replace('_', '-')} {paths}" for kind, paths in input.items()),
-            spec=spec_later(f"tables/{table}.py", "analysis", **settings),
+            spec=spec_later(f"tables/{table}.py", "analysis", allow_overlap=STUDY.allow_overlap, **settings),
         message:
             f"Table {table}"
         shell:

@@ -13,6 +13,15 @@ def trajectory_responses(wildcards):
     return f"{RESULTS}/rollouts/{model}/{wildcards.problem_set}.parquet"
 
 
+def trained_on():
+    """Problem sets and corpora that models of this study are trained on."""
+    models = STUDY.models.values()
+    problems = [model.rl.problems for model in models if model.rl]
+    corpora = [(model.pretrain or model.sft).corpus for model in models if model.pretrain or model.sft]
+    files = [f"{RESULTS}/problems/{name}.parquet" for name in problems]
+    return list(dict.fromkeys([*files, *(f"{RESULTS}/corpora/{name}.parquet" for name in corpora)]))
+
+
 def primary_scores(wildcards):
     """Scores along the primary policy's own responses: a sweep's thresholds are quantiles of them."""
     primary, _ = DIRECTIONS[wildcards.direction]

@@ -1,10 +1,9 @@
 """Measure the paper's claims and judge each by its interval."""
 
-from tokenshift.artifacts import write_csv
 from tokenshift.command import run
 from tokenshift.config.specs import ClaimsSpec
 from tokenshift.tables.claims import table
-from tokenshift.tables.files import table_parser
+from tokenshift.tables.files import table_parser, write_table
 
 KINDS = ("scores", "cross_samples", "checkpoint_scores", "rollouts")
 
@@ -12,7 +11,7 @@ KINDS = ("scores", "cross_samples", "checkpoint_scores", "rollouts")
 def main() -> None:
     args = table_parser(__doc__, ClaimsSpec, *KINDS, may_be_empty=True).parse_args()
     paths = {kind: getattr(args, kind) for kind in KINDS}
-    write_csv(args.output, table(paths, args.spec.control_of, args.spec.training, args.spec.analysis))
+    write_table(args, table(paths, args.spec.control_of, args.spec.training, args.spec.analysis))
 
 
 if __name__ == "__main__":

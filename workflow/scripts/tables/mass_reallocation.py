@@ -1,15 +1,14 @@
 """Tabulate where probability mass moved between the two policies' candidates."""
 
-from tokenshift.artifacts import write_csv
 from tokenshift.command import run
 from tokenshift.config.specs import TableSpec
-from tokenshift.tables.files import table_parser
+from tokenshift.tables.files import table_parser, write_table
 from tokenshift.tables.mass_reallocation import table
 
 
 def main() -> None:
     args = table_parser(__doc__, TableSpec, "scores").parse_args()
-    write_csv(args.output, table(args.scores, args.spec.analysis))
+    write_table(args, table(args.scores, args.spec.analysis))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Tabulate JS by position along the response."""
 
-from tokenshift.artifacts import write_csv
 from tokenshift.command import run
 from tokenshift.config.specs import PositionProfileSpec
-from tokenshift.tables.files import table_parser
+from tokenshift.tables.files import table_parser, write_table
 from tokenshift.tables.position_profile import table
 
 KINDS = ("scores", "rollouts", "cross_samples")
@@ -12,7 +11,7 @@ KINDS = ("scores", "rollouts", "cross_samples")
 def main() -> None:
     args = table_parser(__doc__, PositionProfileSpec, *KINDS, may_be_empty=True).parse_args()
     paths = {kind: getattr(args, kind) for kind in KINDS}
-    write_csv(args.output, table(paths, args.spec.pairs, args.spec.analysis))
+    write_table(args, table(paths, args.spec.pairs, args.spec.analysis))
 
 
 if __name__ == "__main__":

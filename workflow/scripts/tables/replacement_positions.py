@@ -1,15 +1,14 @@
 """Tabulate where along a response tokens are switched and replaced in cross-sampling."""
 
-from tokenshift.artifacts import write_csv
 from tokenshift.command import run
 from tokenshift.config.specs import ReplacementPositionsSpec
-from tokenshift.tables.files import table_parser
+from tokenshift.tables.files import table_parser, write_table
 from tokenshift.tables.replacement_positions import table
 
 
 def main() -> None:
     args = table_parser(__doc__, ReplacementPositionsSpec, "cross_samples").parse_args()
-    write_csv(args.output, table(args.cross_samples, args.spec.budget, args.spec.analysis))
+    write_table(args, table(args.cross_samples, args.spec.budget, args.spec.analysis))
 
 
 if __name__ == "__main__":

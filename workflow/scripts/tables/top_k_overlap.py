@@ -1,15 +1,14 @@
 """Tabulate the overlap of the two policies' top-k candidates."""
 
-from tokenshift.artifacts import write_csv
 from tokenshift.command import run
 from tokenshift.config.specs import TableSpec
-from tokenshift.tables.files import table_parser
+from tokenshift.tables.files import table_parser, write_table
 from tokenshift.tables.top_k_overlap import table
 
 
 def main() -> None:
     args = table_parser(__doc__, TableSpec, "scores").parse_args()
-    write_csv(args.output, table(args.scores, args.spec.analysis))
+    write_table(args, table(args.scores, args.spec.analysis))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,12 @@ class CorpusSpec(Spec):
     source: str | None
 
 
+class PreflightSpec(Spec):
+    """The spec of preflight.py."""
+
+    allow_overlap: bool
+
+
 class FetchSpec(Spec):
     """The spec of fetch_model.py."""
 
@@ -157,13 +163,19 @@ class CheckpointScoresSpec(ScoringSpec):
     steps: list[int]
 
 
-class TableSpec(Spec):
+class AnyTableSpec(Spec):
+    """The spec of the script of any table: whether models may have been trained on what they are evaluated on."""
+
+    allow_overlap: bool
+
+
+class TableSpec(AnyTableSpec):
     """The spec of the scripts of tables that need thresholds or bins."""
 
     analysis: Measures
 
 
-class IntervalsSpec(Spec):
+class IntervalsSpec(AnyTableSpec):
     """The spec of the scripts of tables that need no more than the settings of their intervals."""
 
     bootstrap: Bootstrap
@@ -218,14 +230,14 @@ class TrainingTableSpec(IntervalsSpec):
     training: TrainingGroups
 
 
-class TrainingCurvesSpec(Spec):
+class TrainingCurvesSpec(AnyTableSpec):
     """The spec of tables/training_curves.py: as in `TrainingGroups`, and the coverage of intervals."""
 
     groups: dict[str, dict[int, str]]
     confidence: float
 
 
-class ClaimsSpec(Spec):
+class ClaimsSpec(AnyTableSpec):
     """The spec of tables/claims.py: the control of each pair, where it has one."""
 
     control_of: dict[str, str | None]

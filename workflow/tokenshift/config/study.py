@@ -29,6 +29,10 @@ class Study(Section):
     corpora: dict[Name, Corpus] = Field({}, description="Training corpora by name.")
     models: dict[Name, Model] = Field(min_length=1, description="Models by name.")
     pairs: dict[Name, Pair] = Field(min_length=1, description="Pairs by name.")
+    allow_overlap: bool = Field(
+        False,
+        description="Let models be trained on problems that they are evaluated on; every table and the report say so.",
+    )
     evaluation: Evaluation = Field(description="Sampling of the responses.")
     scoring: Scoring = Field(Scoring(), description="Teacher-forced scoring.")
     cross_sampling: CrossSampling = Field(CrossSampling(), description="Two-policy decoding.")

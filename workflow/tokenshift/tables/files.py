@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from tokenshift import schemas
-from tokenshift.artifacts import read_spec, scan_parquet, shards
+from tokenshift.artifacts import read_spec, scan_parquet, shards, write_csv
 from tokenshift.config.specs import Spec
 from tokenshift.errors import StudyError
 
@@ -89,6 +89,13 @@ def read_responses(kind: str, path: str | Path, columns: dict[str, pl.Expr]) -> 
     """A rollouts or cross_samples file: problem_id, correct, tokens (length of the response), and those columns."""
     length = pl.col("response_token_ids").list.len().cast(pl.Int64)
     return collect(scan(kind, path).select("problem_id", "correct", tokens=length, **columns))
+
+
+def write_table(args: argparse.Namespace, table: pl.DataFrame) -> None:
+    """Write a table's rows to --output, with a column that says so where models may know what they are asked."""
+    if args.spec.allow_overlap:
+        table = table.with_columns(trained_on_evaluated=pl.lit(True))
+    write_csv(args.output, table)
 
 
 def table_parser(
