@@ -84,8 +84,11 @@ class Grader:
 
     def _in_workers(self, question: Callable[..., bool], arguments: Iterable[tuple[str, ...]]) -> list[bool]:
         """Answers to `question` of each of `arguments`; False where it was not answered within the limits."""
-        pool, waiting = self._running_pool(), WAITING * self._cpu_s
-        answers = [pool.schedule(_within, (self._cpu_s, question, *given), timeout=waiting) for given in arguments]
+        waiting = WAITING * self._cpu_s
+        answers = [
+            self._running_pool().schedule(_within, (self._cpu_s, question, *given), timeout=waiting)
+            for given in arguments
+        ]
         return [_answer_or_false(answer) for answer in answers]
 
     def _running_pool(self) -> ProcessPool:
@@ -115,6 +118,8 @@ def _answer_or_false(answer: Future[bool]) -> bool:
     try:
         return answer.result()
     except (TimeoutError, ProcessExpired, MemoryError, RecursionError):
+        return False
+    except (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError):  # SymPy's, of nonsense
         return False
 
 
