@@ -7,7 +7,7 @@ import pytest
 
 from tokenshift import artifacts
 from tokenshift.artifacts import gather_parquet, read_parquet, write_parquet
-from tokenshift.atomic import atomic_file, atomic_folder
+from tokenshift.atomic import SCHEMA_VERSION, atomic_file, atomic_folder
 from tokenshift.errors import StudyError
 from tokenshift.schemas import CORPUS, VOCABULARY
 
@@ -54,7 +54,7 @@ def test_another_kind_or_version_of_file_is_refused(tmp_path):
     with pytest.raises(StudyError, match=r"missing columns \['problem_id'"):
         read_parquet(path, CORPUS)
     pq.write_table(TABLE.replace_schema_metadata({"tokenshift.schema_version": "0"}), path)
-    with pytest.raises(StudyError, match="schema version 0, expected 2"):
+    with pytest.raises(StudyError, match=f"schema version 0, expected {SCHEMA_VERSION}"):
         read_parquet(path, VOCABULARY)
     with pytest.raises(StudyError, match="do not match the schema"):
         write_parquet(path, TABLE, CORPUS, {}, ())

@@ -119,6 +119,10 @@ class Project:
         kept = [file for file in found if "training_state" not in file.parts and ".tmp" not in str(file)]
         return {str(file.relative_to(folder)): file.read_bytes() for file in kept}
 
+    def full_log(self) -> str:
+        """All that Snakemake has said in this copy, restarts included."""
+        return "".join(log.read_text() for log in sorted((self.root / ".snakemake/log").glob("*.log")))
+
     def cancel(self) -> None:
         """End all jobs submitted from here."""
         if live := [job.id for job in jobs(self.root)]:

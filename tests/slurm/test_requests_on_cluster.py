@@ -1,6 +1,7 @@
 """What each rule asks of SLURM, seen from inside its jobs, with scripts that write down the GPUs they are given."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -36,7 +37,7 @@ def study(**compute) -> dict:
 
 
 def prepare(project, given: dict) -> None:
-    for script in ("problems", "corpus", "pretrain", "rl", "rollouts", "vocabulary"):
+    for script in ("problems", "corpus", "preflight", "pretrain", "rl", "rollouts", "vocabulary", "gather"):
         (project.root / f"workflow/scripts/{script}.py").write_text(WITNESS)
     (project.root / "config/config.yaml").write_text("study: given.yaml\n")
     (project.root / "given.yaml").write_text(yaml.safe_dump(given))
@@ -56,6 +57,14 @@ def test_each_job_sees_the_gpus_it_asked_for_and_no_others(cluster, project):
     masks = {(job["SLURMD_NODENAME"], mask) for job in at_once for mask in job["CUDA_VISIBLE_DEVICES"].split(",")}
     assert len(masks) == 4
     assert all(len(seen(project, target)["CUDA_VISIBLE_DEVICES"].split(",")) == 2 for target in targets)
+
+
+def test_jobs_of_one_rule_that_are_ready_together_are_one_array(cluster, project):
+    prepare(project, study(gpus=1, shards=4))
+    result = project.run_eagerly("results/tiny/rollouts/base/heldout.parquet")
+    assert result.returncode == 0, result.stdout[-5000:]
+    arrays = re.findall(r"Submitted array job with Snakemake IDs ([\d,]+) and SLURM job ID \d+", project.full_log())
+    assert [len(ids.split(",")) for ids in arrays] == [4]
 
 
 def test_training_on_two_nodes_has_a_process_for_each_gpu(cluster, project):
