@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# The study that audit, figure and crate are about.
+# The study that audit, figure, problems and crate are about.
 STUDY ?= $(shell sed -n 's/^study: *//p' config/config.yaml)
 # One test process per core, that share the cluster and one finished study; the slowest ten and what was skipped are listed.
 PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-loadscope-reorder --durations=10 -rfEs
@@ -35,10 +35,10 @@ figure: $(INSTALLED) ## FIGURE=name: make one figure again; FROM_SCRATCH=1: in a
 	$(if $(FIGURE),,$(error which figure? make figure FIGURE=sparsity))
 	python workflow/scripts/rebuild.py --study $(STUDY) --figure $(FIGURE) --cores $(CORES) $(if $(FROM_SCRATCH),--from-scratch)
 
-# Files above 50 MB are described, not copied.
 problems: $(INSTALLED) ## what the study's problem sets hold: kinds of answers, unusable ones, overlaps; SET=name for one
 	python workflow/scripts/inspect_problems.py --study $(STUDY) $(if $(SET),--set $(SET))
 
+# Files above 50 MB are described, not copied.
 crate: $(INSTALLED) ## the audited results as an RO-Crate
 	python workflow/scripts/crate.py --study $(STUDY) --largest-mb 50 --output results/$(notdir $(basename $(STUDY)))-crate.zip
 
