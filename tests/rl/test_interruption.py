@@ -37,7 +37,6 @@ def arguments(inputs: Path, folder: Path, rl: Rl) -> list[str]:
         "base": inputs / "base",
         "problems": inputs / "train.parquet",
         "heldout": inputs / "train.parquet",
-        "threads": 1,
         "state": folder / "state",
         "output": folder / "model",
     }

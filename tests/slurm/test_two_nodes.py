@@ -55,7 +55,7 @@ def command(folder: Path, corpus: Path, nodes: int) -> str:
         f"export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH={ROOT}/workflow SCRIPTS={ROOT}/workflow/scripts"
         " OMP_NUM_THREADS=1; "
         f'{launcher(Compute(nodes=nodes), 0, 1)} $SCRIPTS/pretrain.py --spec "$(cat spec.json)" --corpus {corpus}'
-        " --threads 1 --state state --output model"
+        " --state state --output model"
     )
 
 

@@ -17,7 +17,7 @@ rule audit:
     message:
         "Auditing the study"
     shell:
-        "{params.python} $SCRIPTS/audit.py --study {params.study:q} 2> {log}"
+        "{params.python:q} $SCRIPTS/audit.py --study {params.study:q} 2> {log}"
 
 
 rule audit_page:
@@ -33,4 +33,4 @@ rule audit_page:
     message:
         "Auditing the study for its report"
     shell:
-        "{params.python} $SCRIPTS/audit.py --study {params.study:q} --page {output} 2> {log}"
+        "{params.python:q} $SCRIPTS/audit.py --study {params.study:q} --page {output} 2> {log}"

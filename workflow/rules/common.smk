@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -38,14 +39,23 @@ RESULTS = f"results/{STUDY.name}"
 config["allow_overlap"] = STUDY.allow_overlap  # for workflow/report/workflow.rst
 SCRIPTS = ROOT / "workflow/scripts"
 
+if unusable := {":", "{", "}"} & set(str(ROOT)):
+    raise WorkflowError(
+        f"the project's folder, {ROOT}, has {' '.join(sorted(unusable))} in its path: PATH holds no ':', and Snakemake takes "
+        "braces for wildcards; move it elsewhere"
+    )
+
+# No job can be asked anything. Variables are neither split into words nor taken for patterns: folders may have any name.
+PREFIX = "exec < /dev/null; set -f; IFS=; "
 # The library is importable in every environment; without conda, `python` is the one that runs Snakemake.
-# One thread for the linear algebra and the tables unless a script asks for more: the same bytes on any machine.
-PREFIX = f"export PYTHONPATH={ROOT / 'workflow'} OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1"
-PREFIX += f" PYTHONHASHSEED=0 TOKENIZERS_PARALLELISM=false SCRIPTS={SCRIPTS}; "
+# One thread for the linear algebra and the tables unless a script asks for more, and as many as it asks for whatever the
+# machine has: the same bytes everywhere.
+PREFIX += f"export PYTHONPATH={quote(str(ROOT / 'workflow'))} OMP_NUM_THREADS=1 MKL_DYNAMIC=FALSE POLARS_MAX_THREADS=1"
+PREFIX += f" PYTHONHASHSEED=0 TOKENIZERS_PARALLELISM=false SCRIPTS={quote(str(SCRIPTS))}; "
 # What a stopped training run goes on from is declared by no rule, since Snakemake deletes the outputs of a job that failed.
 PREFIX += f"export STATES={RESULTS}/training_state; "
 if not CONDA:
-    PREFIX += f"export PATH={Path(sys.executable).parent}:$PATH; "
+    PREFIX += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(PREFIX)
 
 
@@ -103,14 +113,14 @@ def heldout_problems(rl):
     return [] if rl.evaluation is None else f"{RESULTS}/problems/{rl.evaluation.problems}.parquet"
 
 
-def training_spec(model):
-    """Settings of the job that trains `model`."""
+def training_spec(model, threads=STUDY.compute.threads):
+    """Settings of the job that trains `model` on so many CPU threads."""
     entry = STUDY.models[model]
     return {
         entry.origin: getattr(entry, entry.origin).plain(),
         "seed": entry.seeds[0],
         "prompt": STUDY.prompt.plain(),
-        "compute": part_of(STUDY.compute, Hardware),
+        "compute": part_of(STUDY.compute, Hardware) | {"threads": threads},
     }
 
 

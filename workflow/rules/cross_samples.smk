@@ -34,7 +34,7 @@ rule cross_samples:
     shell:
         "python $SCRIPTS/cross_sample.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --problems {input.problems} --scores {input.scores} --threads {threads} --shard {params.shard}"
+        " --problems {input.problems} --scores {input.scores} --shard {params.shard}"
         " --output {output} 2> {log}"
 
 
@@ -66,5 +66,5 @@ rule cross_samples_random:
         "python $SCRIPTS/cross_sample_random.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --problems {input.problems} --matched {input.matched} --pilot {input.pilot}"
-        " --threads {threads} --shard {params.shard}"
+        " --shard {params.shard}"
         " --output {output} 2> {log}"

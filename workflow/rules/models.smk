@@ -1,5 +1,6 @@
 """Models: existing ones linked into the study, the others trained."""
 
+PRETRAINING_THREADS = max(2, STUDY.compute.threads)  # everything else waits for the base model
 PREFLIGHT = ancient(f"{RESULTS}/preflight.json")
 
 
@@ -39,16 +40,16 @@ rule pretrain:
         model=one_of(models_from("pretrain")),
     conda:
         "../../envs/training.yaml"
-    threads: 2  # everything else waits for the base model
+    threads: PRETRAINING_THREADS
     resources:
         **training(),
     params:
-        spec=lambda w: spec("pretrain.py", "training", **training_spec(w.model)),
+        spec=lambda w: spec("pretrain.py", "training", **training_spec(w.model, PRETRAINING_THREADS)),
     message:
         "Pretraining {wildcards.model}"
     shell:
         "{resources.launch} $SCRIPTS/pretrain.py --spec {params.spec:q} --corpus {input.corpus}"
-        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> {log}"
+        " --state $STATES/{wildcards.model} --output $(dirname {output}) 2> {log}"
 
 
 rule sft:
@@ -75,7 +76,7 @@ rule sft:
         "Fine-tuning {wildcards.model} on solutions"
     shell:
         "{resources.launch} $SCRIPTS/sft.py --spec {params.spec:q} --base $(dirname {input.base}) --corpus {input.corpus}"
-        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> {log}"
+        " --state $STATES/{wildcards.model} --output $(dirname {output}) 2> {log}"
 
 
 rule rl:
@@ -104,7 +105,7 @@ rule rl:
     shell:
         "{resources.launch} $SCRIPTS/rl.py --spec {params.spec:q} --base $(dirname {input.base}) --problems {input.problems}"
         " --heldout {input.heldout:q}"
-        " --threads {threads} --state $STATES/{wildcards.model} --output $(dirname {output}) 2> {log}"
+        " --state $STATES/{wildcards.model} --output $(dirname {output}) 2> {log}"
 
 
 rule vocabulary:

@@ -24,5 +24,5 @@ rule rollouts:
         "Sampling responses of {wildcards.model} to {wildcards.problem_set}"
     shell:
         "python $SCRIPTS/rollouts.py --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
-        " --threads {threads} --shard {params.shard}"
+        " --shard {params.shard}"
         " --output {output} 2> {log}"

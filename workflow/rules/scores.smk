@@ -25,7 +25,7 @@ rule scores:
     shell:
         "python $SCRIPTS/score.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --responses {input.responses} --threads {threads} --shard {params.shard}"
+        " --responses {input.responses} --shard {params.shard}"
         " --output {output} 2> {log}"
 
 
@@ -58,5 +58,5 @@ rule checkpoint_scores:
     shell:
         "python $SCRIPTS/checkpoint_scores.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --rollouts {input.rollouts} --threads {threads} --shard {params.shard}"
+        " --rollouts {input.rollouts} --shard {params.shard}"
         " --output {output} 2> {log}"

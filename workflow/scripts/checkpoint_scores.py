@@ -22,12 +22,11 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model with its checkpoints")
     parser.add_argument("--rollouts", type=Path, required=True, help="Parquet file with the tuned model's responses")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of JS by step and position")
     add_shard_argument(parser)
     args = parser.parse_args()
     spec = args.spec
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(spec.compute.threads)
     rollouts = read_parquet(args.rollouts, ROLLOUTS)
     base = load_policy(args.base, spec.compute)
     work = Work.of(spec.batch_tokens, spec.chunk_memory_mb, base)

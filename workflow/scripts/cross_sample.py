@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, required=True, help="scores along the primary's own responses")
     args = parser.parse_args()
     spec = args.spec
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(spec.compute.threads)
     chosen, thresholds = criterion(spec.criterion), spec.thresholds
     if thresholds is None:
         values = criterion_values(scan_parquet(args.scores, SCORES), chosen, spec.direction)

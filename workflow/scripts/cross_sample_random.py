@@ -23,7 +23,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     spec, positions = args.spec, args.spec.evaluation.max_new_tokens
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(spec.compute.threads)
 
     def spent(path: Path) -> Budgets:
         return budgets(

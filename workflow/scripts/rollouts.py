@@ -25,12 +25,11 @@ def main() -> None:
     parser.add_argument("--spec", type=RolloutsSpec.parse, required=True, help="JSON of a RolloutsSpec")
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of rollouts")
     add_shard_argument(parser)
     args = parser.parse_args()
     spec, evaluation = args.spec, args.spec.evaluation
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(spec.compute.threads)
     sampling = Sampling.of(evaluation)
     tokenizer = load_tokenizer(args.model)
     policy = load_policy(args.model, spec.compute)

@@ -21,12 +21,11 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model")
     parser.add_argument("--responses", type=Path, required=True, help="Parquet file of rollouts or cross-samples")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of scores")
     add_shard_argument(parser)
     args = parser.parse_args()
     spec = args.spec
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(spec.compute.threads)
     responses = read_trajectory(args.responses, spec.trajectory)
     base, tuned = load_pair(args.base, args.tuned, spec.compute)
     work = Work.of(spec.batch_tokens, spec.chunk_memory_mb, base)

@@ -16,12 +16,14 @@ class Hardware(Section):
         "together",
         description="Where a pair's two models lie: both on the device, on two GPUs, or each spread over all GPUs.",
     )
+    threads: Positive = Field(
+        1, description="CPU threads of each model job, on however many cores it runs; sums are rounded by them."
+    )
 
 
 class Compute(Hardware):
     """What the model jobs run on, and what they ask of it."""
 
-    threads: Positive = Field(1, description="CPU threads of each model job.")
     shards: Positive = Field(
         1, description="Jobs over which each stage's problems are spread; scores are the same to the bit."
     )

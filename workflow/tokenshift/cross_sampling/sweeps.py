@@ -58,7 +58,6 @@ def sweep_parser(description: str, spec: type[SweepSpec]) -> argparse.ArgumentPa
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model")
     parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of cross-samples")
     add_shard_argument(parser)
     return parser

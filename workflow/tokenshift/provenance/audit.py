@@ -18,7 +18,7 @@ from tokenshift.provenance.plan import Job, options
 from tokenshift.provenance.records import read_record, record_path
 
 # Arguments of a script on which no result depends; --spec is compared key by key.
-IRRELEVANT = {"--spec", "--threads", "--state", "--local_rank"}
+IRRELEVANT = {"--spec", "--state", "--local_rank"}
 
 
 @dataclass(frozen=True)
