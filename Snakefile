@@ -19,7 +19,7 @@ include: "workflow/rules/cross_samples.smk"
 include: "workflow/rules/shards.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
-include: "workflow/rules/cluster.smk"
+include: "workflow/rules/start.smk"
 include: "workflow/rules/audit.smk"
 
 

@@ -9,9 +9,11 @@ import recorded
 from recorded import FIRST, JOBS, SECOND
 from tokenshift.atomic import atomic_folder
 from tokenshift.provenance.audit import Hashes, audit, differing_keys
+from tokenshift.provenance.form import digest
 from tokenshift.provenance.hashes import sha256
+from tokenshift.provenance.lineage import notes
 from tokenshift.provenance.plan import Job
-from tokenshift.provenance.records import digest, read_record, record_path, rendered
+from tokenshift.provenance.records import read_record, record_path, rendered
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +88,24 @@ def test_an_edited_record_with_a_digest_that_fits_breaks_the_next_one(folder):
 def test_what_an_edited_record_hides_is_found(folder):
     rewrite(folder, SECOND, inputs=[])
     assert breaks(folder) == [(SECOND, f"its record lacks its input {FIRST}")]
-    rewrite(folder, SECOND, outputs=[{"path": FIRST, "sha256": "0" * 64}])
+    rewrite(folder, SECOND, outputs=[{"path": FIRST, "sha256": "0" * 64, "bytes": 0}])
     assert breaks(folder) == [(f"{SECOND}.prov.json", f"the record of {FIRST}, a file of another study or job")]
+
+
+def test_what_no_record_covers_is_listed(folder):
+    for name in ("logs/a.log", "logs/b.log", "training_state/dapo/k/spec.json", "tables/mine.csv"):
+        (folder / "results/mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "results/mine" / name).write_text("")
+    (folder / "results/mine/tables/gone.csv").symlink_to("nowhere")
+    found = audit(JOBS, folder, Hashes())
+    assert found.breaks == []
+    assert found.uncovered == [
+        "results/mine/logs/ (2 files)",
+        "results/mine/tables/gone.csv (a link to nothing)",
+        "results/mine/tables/mine.csv",
+        "results/mine/training_state/",
+    ]
+    assert notes(found)[-1] == f"not covered by any record: {', '.join(found.uncovered)}"
 
 
 def test_packages_other_than_the_locked_are_told(folder):
@@ -112,7 +130,7 @@ def test_each_file_of_a_model_folder_is_checked_against_its_manifest(folder):
             (model / name).write_text(name)
     manifest = "model/manifest.json"
     record = read_record(record_path(folder / FIRST)) | {
-        "outputs": [{"path": manifest, "sha256": sha256(folder / manifest)}]
+        "outputs": [{"path": manifest, "sha256": sha256(folder / manifest), "bytes": 0}]
     }
     record_path(folder / manifest).write_text(rendered(record | {"digest": digest(record)}))
     job = replace(JOBS[0], outputs=(manifest,))

@@ -80,4 +80,4 @@ def test_an_interrupted_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, in
     processes.run(size, cut / "log", processes.script, "rl.py", given)
     assert file_bytes(cut / "model") == file_bytes(whole / "model")
     assert len((cut / "model/metrics.jsonl").read_text().splitlines()) == 1 + 16
-    assert {file.name for file in (cut / "state").glob("*/*")} <= {"spec.json", "times.jsonl", "tensorboard"}
+    assert not list((cut / "state").glob("*/step-*"))

@@ -17,7 +17,9 @@ from tiny_rl import SMALL, guesser, rollouts_of, settings, train_guesser
 from tiny_training import file_bytes, start
 from tokenshift.errors import StudyError
 from tokenshift.problems.grading import Grader
-from tokenshift.rl.trainer import Trainer
+from tokenshift.rl.objective import Sampled
+from tokenshift.rl.trainer import MicroBatch, Trainer
+from tokenshift.training.batches import Padded
 from tokenshift.training.engine import NonFiniteLoss, optimiser_step
 from tokenshift.training.run import Stopped
 
@@ -96,7 +98,8 @@ def test_an_optimiser_step_that_failed_can_be_taken_again(tmp_path, model):
     engine = start(copy.deepcopy(model), rl)
     engine.load_checkpoint(str(failed.parent), tag=failed.name)
     trainer = Trainer(engine, None, rl)
-    micro_batches = torch.load(failed / "batch-0.pt", weights_only=False)
+    with torch.serialization.safe_globals([MicroBatch, Padded, Sampled]):
+        micro_batches = torch.load(failed / "batch-0.pt")
     with pytest.raises(NonFiniteLoss) as raised:
         optimiser_step(engine, micro_batches, lambda micro_batch: trainer.loss(micro_batch)[0])
     assert json.loads((failed / "failure.json").read_text()) == {"step": 1, "cause": str(raised.value)}
@@ -108,7 +111,7 @@ def test_the_state_before_logits_that_are_not_finite_is_kept(tmp_path, model):
     message = r"step 2: .*logits are not finite.*; the state after step 1 is kept in"
     with pytest.raises(StudyError, match=message):
         train_guesser(tmp_path / "run", breaking(model, generating=True), rl)
-    (state,) = (tmp_path / "run.state").glob("*/state.json")
+    (state,) = (tmp_path / "run.state").glob("*/step-1/state.json")
     assert json.loads(state.read_text())["position"]["step"] == 1
 
 

@@ -32,7 +32,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb") as complete:
             os.fsync(complete.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         written.append(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -50,25 +50,29 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         files = sorted(file for file in temporary.rglob("*") if file.is_file())
-        digests = {str(file.relative_to(temporary)): _synced_sha256(file) for file in files}
+        digests = {str(file.relative_to(temporary)): synced_sha256(file) for file in files}
         write_json(temporary / "manifest.json", {"sha256": digests})
+        for inner in temporary.rglob("*/"):
+            sync_folder(inner)
         temporary.chmod(0o755)
         if path.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         written.append(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _synced_sha256(file: Path) -> str:
+def synced_sha256(file: str | Path) -> str:
+    """SHA-256 of a file's content, which is on disk when this returns."""
     with open(file, "rb") as complete:
         os.fsync(complete.fileno())
         return hashlib.file_digest(complete, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: str | Path) -> None:
+    """Return when the names of the files in a folder are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,6 +7,7 @@ environment in every record must be today's.
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 from tokenshift.errors import StudyError
 from tokenshift.provenance.hashes import sha256
 from tokenshift.provenance.plan import Job, options
-from tokenshift.provenance.records import read_record, record_path
+from tokenshift.provenance.records import described_files, model_files, read_record, record_path
 
+WITHOUT_RESULTS = ("logs", "benchmarks", "training_state")  # folders of a study that no result is in
 # Arguments of a script on which no result depends; --spec is compared key by key.
 IRRELEVANT = {"--spec", "--state", "--local_rank"}
 
@@ -35,12 +37,16 @@ class Break:
 
 @dataclass
 class Audit:
-    """What an audit found: the jobs, the sound record of each output that has one, and the breaks."""
+    """What an audit found: the jobs, the sound record of each output that has one, and the breaks.
+
+    uncovered: what lies in the study's folder and is checked by nothing: of folders that hold no results, one entry.
+    """
 
     jobs: list[Job]
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     breaks: list[Break] = field(default_factory=list)
     files: int = 0
+    uncovered: list[str] = field(default_factory=list)
 
     @property
     def makers(self) -> dict[str, Job]:
@@ -69,6 +75,7 @@ def audit(jobs: Iterable[Job], root: Path, hashed: Hashes) -> Audit:
     for job in result.jobs:
         for output in job.outputs:
             _check_file(output, job, root, hashed, result)
+    result.uncovered = _uncovered(result.jobs, root)
     for job in result.jobs:
         outputs = [output for output in job.outputs if output in result.records]
         for output in outputs[:1]:
@@ -78,6 +85,24 @@ def audit(jobs: Iterable[Job], root: Path, hashed: Hashes) -> Audit:
                 record = str(record_path(output))
                 result.breaks.append(Break(record, f"another than that of {outputs[0]}, of one job", _remake(output)))
     return result
+
+
+def _uncovered(jobs: list[Job], root: Path) -> list[str]:
+    """Files in the study's folder that are neither outputs of `jobs`, nor their records, nor within a model's folder."""
+    outputs = [Path(output) for job in jobs for output in job.outputs]
+    covered = {*outputs, *map(record_path, outputs)}
+    models = {output.parent for output in outputs if output.name == "manifest.json"}
+    studies = {Path(*output.parts[:2]) for output in outputs if output.parts[0] == "results"}
+    found: Counter[str] = Counter()
+    for folder, _, names in (entry for study in studies for entry in os.walk(root / study)):
+        within = Path(folder).relative_to(root)
+        if models & {within, *within.parents}:
+            continue
+        for file in (within / name for name in names if within / name not in covered):
+            broken_link = "" if (root / file).exists() else " (a link to nothing)"
+            resultless = len(file.parts) > 3 and file.parts[2] in WITHOUT_RESULTS
+            found[f"{Path(*file.parts[:3])}/" if resultless else f"{file}{broken_link}"] += 1
+    return [name if count == 1 else f"{name} ({count} files)" for name, count in sorted(found.items())]
 
 
 def _check_file(output: str, job: Job, root: Path, hashed: Hashes, result: Audit) -> None:
@@ -115,9 +140,12 @@ def _check_file(output: str, job: Job, root: Path, hashed: Hashes, result: Audit
 def _check_folder(manifest: str, root: Path, hashed: Hashes, result: Audit) -> None:
     """Add a break for each file of a model folder that its (unchanged) manifest does not describe, or that is gone."""
     folder = (root / manifest).parent
-    described = json.loads((root / manifest).read_text())["sha256"]
-    of_the_manifest = {"manifest.json", record_path("manifest.json").name}
-    there = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()} - of_the_manifest
+    try:
+        described = described_files(root / manifest)
+    except StudyError:
+        result.breaks.append(Break(manifest, "not the manifest of a model", _remake(manifest)))
+        return
+    there = model_files(root / manifest)
     result.files += len(there)
     for name in sorted(described.keys() | there):
         file = str(Path(manifest).parent / name)

@@ -10,6 +10,8 @@ from typing import Any
 from tokenshift.provenance.audit import Audit, Break
 from tokenshift.provenance.plan import Job
 
+SHOWN = 20  # files that are covered by no record: the others are counted
+
 Node = tuple[int, Job, bool]  # depth in the tree, the job, whether it was shown before
 
 
@@ -101,6 +103,9 @@ def notes(audit: Audit) -> list[str]:
             given, resolved = source.get("revision"), source.get("commit")
             if source["kind"].startswith("hub") and given != resolved:
                 lines.append(f"not pinned: {source['path']} at revision {given}, which was commit {resolved}")
+    if audit.uncovered:
+        more = f" and {len(audit.uncovered) - SHOWN} more" if len(audit.uncovered) > SHOWN else ""
+        lines.append(f"not covered by any record: {', '.join(audit.uncovered[:SHOWN])}{more}")
     return lines
 
 

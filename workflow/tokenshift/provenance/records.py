@@ -5,10 +5,10 @@ itself and those of its inputs' records, so that an edited record no longer fits
 No result depends on this module: `hashes.code_hash` leaves it out.
 """
 
-import hashlib
 import json
 import os
 import platform
+import secrets
 import socket
 import subprocess
 import sys
@@ -16,25 +16,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from tokenshift import atomic
 from tokenshift.atomic import SCHEMA_VERSION, atomic_file
 from tokenshift.errors import StudyError
+from tokenshift.provenance.form import RECORD, digest
 from tokenshift.provenance.hashes import ROOT, code_hash, file_hash, sha256
 from tokenshift.provenance.packages import differing, installed, pins
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 SUFFIX = ".prov.json"
+LARGEST_HASHED = 2**30  # bytes of an input that is hashed before it is read: about a second
+FILES = {".parquet", ".csv", ".json", ".pdf", ".png", ".html"}  # suffixes of what jobs write
 
 
 def record_path(output: str | Path) -> Path:
     """Where the record of `output` lies."""
     return Path(f"{output}{SUFFIX}")
-
-
-def digest(record: dict[str, Any]) -> str:
-    """SHA-256 of all of a record but its own digest."""
-    rest = {key: value for key, value in record.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def rendered(record: dict[str, Any]) -> str:
@@ -45,41 +44,129 @@ def rendered(record: dict[str, Any]) -> str:
 def read_record(path: str | Path) -> dict[str, Any]:
     """The record in the file at `path`.
 
-    Raises StudyError when it is not as it was written, or of a newer version.
+    Raises StudyError when it is not as it was written, holds something else than a record does, or is of another
+    version.
     """
     path = Path(path)
     remedy = f"make its output again: `snakemake --forcerun {str(path).removesuffix(SUFFIX)}`"
     try:
         text = path.read_text(encoding="utf-8")
         record = json.loads(text)
-    except ValueError as error:
-        raise StudyError(f"{path}: edited since it was written (no JSON: {error}); {remedy}") from None
-    if not isinstance(record, dict) or not isinstance(record.get("version"), int):
+    except (ValueError, RecursionError) as error:
+        raise StudyError(f"{path}: edited since it was written (no JSON: {_brief(error)}); {remedy}") from None
+    if not isinstance(record, dict) or type(record.get("version")) is not int:
         raise StudyError(f"{path}: edited since it was written (no version); {remedy}")
     if record["version"] > RECORD_VERSION:
         raise StudyError(
             f"{path}: of version {record['version']}, newer than the version {RECORD_VERSION} of this code; update the "
             "code, or move the results elsewhere"
         )
-    if record.get("digest") != digest(record) or text != rendered(record):
-        raise StudyError(f"{path}: edited since it was written (its digest is another); {remedy}")
+    if record["version"] < RECORD_VERSION:
+        raise StudyError(f"{path}: of version {record['version']}, which this code does not read any more; {remedy}")
+    try:
+        if record.get("digest") != digest(record) or text != rendered(record):
+            raise StudyError(f"{path}: edited since it was written (its digest is another); {remedy}")
+        RECORD.validate_python(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StudyError(f"{path}: a broken record ({where}: {_brief(first['msg'])}); {remedy}") from None
+    except RecursionError:
+        raise StudyError(f"{path}: a broken record (nested too deeply); {remedy}") from None
     return record
 
 
+def _brief(message: object) -> str:
+    return " ".join(str(message).split())[:100]
+
+
 def require_sound_inputs() -> None:
-    """Raise StudyError, before anything is computed, when the record of a file that the arguments name was edited."""
+    """Raise StudyError, before anything is computed, when a file among the arguments is not as its record says."""
     for path in filter(None, map(_named_file, sys.argv[1:])):
-        _digest_of(path)
+        if record_path(path).is_file():
+            require_unchanged(path)
+
+
+def require_unchanged(path: Path) -> dict[str, Any]:
+    """The record of the file at `path`, which is as it was made; with a model's manifest, its files are as well.
+
+    Files above LARGEST_HASHED bytes are taken to be so if they are as long. Raises StudyError when they are not so, or
+    when there is no sound record.
+    """
+    if not record_path(path).is_file():
+        raise StudyError(f"{path} has no record; make it again: `snakemake --forcerun {path}`")
+    record = read_record(record_path(path))
+    recorded = {os.path.abspath(entry["path"]): entry for entry in record["outputs"]}
+    entry = recorded.get(os.path.abspath(path))
+    if entry is None:
+        raise StudyError(
+            f"{record_path(path)} is the record of {record['outputs'][0]['path']}: {path} is another study's or job's; "
+            f"make it again: `snakemake --forcerun {path}`"
+        )
+    if path.stat().st_size != entry["bytes"] or not _has_hash(path, entry["sha256"]):
+        raise StudyError(f"{path} was changed since it was made; make it again: `snakemake --forcerun {path}`")
+    if path.name == "manifest.json":
+        _require_unchanged_folder(path)
+    return record
+
+
+def is_sound(path: Path) -> bool:
+    """Whether the file at `path` is there, with a record that describes it."""
+    try:
+        return path.is_file() and bool(require_unchanged(path))
+    except StudyError:
+        return False
+
+
+def described_files(manifest: Path) -> dict[str, str]:
+    """SHA-256 of each file of a model folder, by its name in it. Raises StudyError when it is no such manifest."""
+    try:
+        described = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
+        return TypeAdapter(dict[str, str]).validate_python(described, strict=True)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise StudyError(
+            f"{manifest}: not the manifest of a model; make it again: `snakemake --forcerun {manifest}`"
+        ) from None
+
+
+def model_files(manifest: Path) -> set[str]:
+    """Names of the files that lie in a model folder, but its manifest and the record."""
+    folder = manifest.parent
+    found = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+    return found - {manifest.name, record_path(manifest).name}
+
+
+def _require_unchanged_folder(manifest: Path) -> None:
+    described, there = described_files(manifest), model_files(manifest)
+    for name in sorted(described.keys() | there):
+        file = manifest.parent / name
+        if name not in described:
+            raise StudyError(f"{file} is not among the files of the model that {manifest} lists; move it elsewhere")
+        if name not in there or not _has_hash(file, described[name]):
+            raise StudyError(
+                f"{file} is missing or was changed since it was made; make the model again: "
+                f"`snakemake --forcerun {manifest}`"
+            )
+
+
+def _has_hash(path: Path, hashed: str) -> bool:
+    return path.stat().st_size > LARGEST_HASHED or sha256(path) == hashed
 
 
 def require_own(results: Path) -> None:
-    """Raise StudyError when the folder of a study's results holds those of another study, or of newer code."""
+    """Raise StudyError when the folder of a study's results holds those of another study, or of newer code.
+
+    Nor may a folder lie where a file should: Snakemake would take it for the file.
+    """
+    for folder in results.rglob("*/"):
+        if folder.suffix in FILES:
+            raise StudyError(f"{folder} is a folder where a file should be; delete it")
     for file in sorted(results.rglob(f"*{SUFFIX}")):
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
-            made = [entry["path"] for entry in record["outputs"]]
+            made = [str(entry["path"]) for entry in record["outputs"]]
             newer = record["version"] > RECORD_VERSION or record["schema_version"] > int(SCHEMA_VERSION)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # edited: the audit names it, and the jobs that read its output refuse it
         if newer:
             raise StudyError(
@@ -107,13 +194,14 @@ def write_records(started: datetime) -> None:
         "version": RECORD_VERSION,
         "schema_version": int(SCHEMA_VERSION),
         "script": os.path.relpath(sys.argv[0], ROOT),
-        "arguments": sys.argv[1:],
+        "arguments": _arguments(),
         "spec": _spec(),
         "seeds": seeds(_spec()),
         "code": code_hash(Path(sys.argv[0]).resolve()),
         "environment": environment(_spec()),
         "git": git_state(),
         "host": socket.gethostname(),
+        "salt": secrets.token_hex(16),
         "device": device(),
         "processes": int(os.environ.get("WORLD_SIZE", 1)),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
@@ -121,7 +209,7 @@ def write_records(started: datetime) -> None:
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "sources": atomic.sources,
         "inputs": [{"path": str(path), "sha256": sha256(path), "record": _digest_of(path)} for path in inputs],
-        "outputs": [{"path": str(path), "sha256": sha256(path)} for path in outputs],
+        "outputs": [{"path": str(path), "sha256": sha256(path), "bytes": path.stat().st_size} for path in outputs],
     }
     text = rendered(record | {"digest": digest(record)})
     for path in outputs:
@@ -135,6 +223,12 @@ def _named_file(argument: str) -> Path | None:
         return Path(argument)
     manifest = os.path.join(argument, "manifest.json")
     return Path(manifest) if os.path.isfile(manifest) else None
+
+
+def _arguments() -> list[str]:
+    """The arguments of the script, without the JSON of --spec, which the record holds as `spec`."""
+    after_spec = ["", *sys.argv[1:]]
+    return ["..." if before == "--spec" else word for before, word in zip(after_spec, sys.argv[1:], strict=False)]
 
 
 def _spec() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tokenshift.training.phases import phase
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
+    from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 
 LARGEST_BUCKET = 500_000_000  # elements that DeepSpeed's ZeRO sends at once
 
@@ -97,7 +98,23 @@ def initialise(
             "zero_allow_untested_optimizer": True,
         },
     )
+    engine.checkpoint_engine = _without_code()
     return engine
+
+
+def _without_code() -> "TorchCheckpointEngine":
+    """What writes and reads the files of DeepSpeed's saved states: its own, but reading them cannot run code."""
+    from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    class WithoutCode(TorchCheckpointEngine):
+        def load(self, path: str, map_location: Any = None) -> Any:
+            with torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
+                return torch.load(path, map_location=map_location, weights_only=True)
+
+    return WithoutCode()
 
 
 class NonFiniteLoss(NotFinite):

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tokenshift.atomic import atomic_file
 from tokenshift.training.world import World
 
 Row = dict[str, float | int | None]
@@ -20,31 +21,26 @@ class Metrics:
 
     def __init__(self, root: Path, model_folder: Path):
         self._root = root
-        self._metrics = model_folder / "metrics.jsonl"
+        self.file = model_folder / "metrics.jsonl"
         self._times = root / "times.jsonl"
         self._first = World.current().first
         self._board: Any = None
         self._purge_step: int | None = None
 
-    def size(self) -> int:
-        """Bytes of metrics.jsonl so far."""
-        return self._metrics.stat().st_size if self._metrics.is_file() else 0
-
-    def rewind(self, step: int, size: int) -> None:
-        """Forget all that was reported after `step`, at which metrics.jsonl had `size` bytes."""
+    def rewind(self, step: int, saved: Path | None) -> None:
+        """Forget all that was reported after `step`; `saved` holds what was, none where nothing was."""
         if step == 0:
             self._times.unlink(missing_ok=True)
             shutil.rmtree(self._root / "tensorboard", ignore_errors=True)
-        self._metrics.touch()
-        with open(self._metrics, "r+b") as file:
-            file.truncate(size)
+        with atomic_file(self.file) as temporary:
+            shutil.copyfile(saved, temporary) if saved else temporary.touch()
         self._purge_step = step + 1
 
     def report(self, step: int, metrics: Row, times: Row) -> None:
         """Append what is reported of `step`."""
         if not self._first:
             return
-        for file, row in ((self._metrics, metrics), (self._times, times)):
+        for file, row in ((self.file, metrics), (self._times, times)):
             with open(file, "a") as lines:
                 lines.write(json.dumps({"step": step, **row}) + "\n")
         self._to_board(step, metrics | times)

@@ -1,17 +1,13 @@
-"""The folder of a run's state: its name, its lock, and what is kept in it beside DeepSpeed's own state."""
+"""The folder of a run's state: its name, whose it is, its lock, and the folders in it."""
 
 import fcntl
 import hashlib
 import json
 import os
-import random
 import shutil
 import time
 from pathlib import Path
 from typing import Any, TextIO
-
-import numpy as np
-import torch
 
 from tokenshift.errors import StudyError
 
@@ -46,19 +42,14 @@ def locked(path: Path) -> TextIO:
             return file
 
 
-def generator_states() -> dict[str, Any]:
-    """States of the random number generators of this process."""
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}  # noqa: NPY002
-
-
-def restore_generators(states: dict[str, Any]) -> None:
-    """Put the random number generators of this process into `states`, given by `generator_states`."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])  # noqa: NPY002
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None:
-        torch.cuda.set_rng_state(states["cuda"])
+def require_own(folder: Path) -> None:
+    """Raise StudyError unless `folder` belongs to this user and no one else can write into it."""
+    about = folder.stat()
+    if about.st_uid != os.geteuid() or about.st_mode & 0o022:
+        raise StudyError(
+            f"{folder}, which holds the state of a training run, belongs to or can be written by another user: delete "
+            "it, or, where you trust what is in it, take it over with chown and `chmod go-w`"
+        )
 
 
 def link_or_copy(source: str, target: str) -> None:

@@ -1,6 +1,8 @@
-"""What is checked when a run starts: before the first job, in the main process only."""
+"""What is done when a run starts: before the first job, in the main process only."""
 
 from tokenshift.cluster import start
+from tokenshift.provenance.records import is_sound
+from tokenshift.training.finished import forget_finished
 
 ASKED = {*start.FLAGS, "gpu", "gpu_model"}
 
@@ -29,5 +31,13 @@ def check_start():
         raise WorkflowError(str(error)) from None
 
 
+def published():
+    """Trained models of this run's plan that Snakemake does not take for incomplete, and that their records describe."""
+    jobs = [job for job in workflow.dag.jobs if job.rule.name in ("pretrain", "sft", "rl")]
+    complete = [job for job in jobs if not workflow.async_run(workflow.persistence.incomplete(job))]
+    return [job.wildcards.model for job in complete if is_sound(Path(manifest(job.wildcards.model)))]
+
+
 onstart:
     check_start()
+    forget_finished(Path(f"{RESULTS}/training_state"), published())
