@@ -39,8 +39,8 @@ problems: $(INSTALLED) ## what the study's problem sets hold: kinds of answers, 
 	python workflow/scripts/inspect_problems.py --study $(STUDY) $(if $(SET),--set $(SET))
 
 # Files above 50 MB are described, not copied.
-crate: $(INSTALLED) ## the audited results as an RO-Crate
-	python workflow/scripts/crate.py --study $(STUDY) --largest-mb 50 --output results/$(notdir $(basename $(STUDY)))-crate.zip
+crate: $(INSTALLED) ## the audited results as an RO-Crate; PRIVATE=1 leaves host names and absolute paths in it
+	python workflow/scripts/crate.py --study $(STUDY) --largest-mb 50 $(if $(PRIVATE),--private) --output results/$(notdir $(basename $(STUDY)))-crate.zip
 
 test: lint ## check the style and run every test (15 minutes on two cores)
 	$(PYTEST)

@@ -198,8 +198,8 @@ def test_several_mistakes_are_a_line_each(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: a\nname: b\n", "line 1: key 'name' is given twice"),
-        ("name: a\nevaluation:\n  sets: [x]\n  sets: [y]\n", "line 3: key 'sets' is given twice"),
+        ("name: a\nname: b\n", "line 2: key 'name' is given twice"),
+        ("name: a\nevaluation:\n  sets: [x]\n  sets: [y]\n", "line 4: key 'sets' is given twice"),
         ("name: [a\n", "is not valid YAML"),
         ("- name\n", "must hold a mapping of sections, not list"),
         ("", "must hold a mapping of sections, not NoneType"),

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -22,7 +23,7 @@ from checkouts import Checkout
 from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.provenance.lineage import page, summary, tree
 from tokenshift.provenance.plan import Job, whole_plan
-from tokenshift.provenance.records import record_path
+from tokenshift.provenance.records import read_record, record_path
 
 pytestmark = pytest.mark.study
 
@@ -194,6 +195,14 @@ def test_the_crate_describes_every_job_with_the_hashes_of_its_files(crate, jobs)
     for name in described:
         assert graph[name]["sha256"] == hashlib.sha256((crate / name).read_bytes()).hexdigest()
         assert (crate / f"{name}.prov.json").is_file()
+
+
+def test_the_crate_tells_of_no_host_and_of_no_other_study(crate):
+    for file in crate.rglob("*.json"):
+        assert socket.gethostname() not in file.read_text()
+    for record in crate.rglob("*.prov.json"):
+        assert read_record(record)["host"].startswith("withheld:")
+    assert [file.name for file in crate.glob("config/**/*.yaml")] == ["config.yaml", "tiny.yaml"]
 
 
 class LocalContext(HTTPAdapter):

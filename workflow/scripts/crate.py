@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tokenshift.atomic import atomic_file
 from tokenshift.command import run
-from tokenshift.config.loading import load_study
+from tokenshift.config.loading import load_study, study_path
 from tokenshift.errors import StudyError
 from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.provenance.crate import study_crate
@@ -17,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", required=True, help="name or file of the study")
     parser.add_argument("--largest-mb", type=int, required=True, help="larger files are described, not copied")
+    parser.add_argument("--private", action="store_true", help="leave host names and absolute paths in it")
     parser.add_argument("--output", type=Path, required=True, help="ZIP file of the crate")
     args = parser.parse_args()
     study = load_study(args.study)
@@ -24,7 +25,9 @@ def main() -> None:
     if found.breaks:
         raise StudyError(f"{study.name} does not pass its audit, so it is not exported:\n{summary(found)}")
     with atomic_file(args.output) as temporary:
-        study_crate(study, found, Path(), args.largest_mb * 1_000_000).write_zip(temporary)
+        largest = args.largest_mb * 1_000_000
+        crate = study_crate(study, study_path(args.study), found, Path(), largest, args.private)
+        crate.write_zip(temporary)
     print(f"{args.output}: {len(found.jobs)} jobs with their files and records")
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tokenshift.config.section import Positive, Section
+from tokenshift.config.section import Count, Positive, Section
 
 
 class Hardware(Section):
@@ -16,28 +16,35 @@ class Hardware(Section):
         "together",
         description="Where a pair's two models lie: both on the device, on two GPUs, or each spread over all GPUs.",
     )
-    threads: Positive = Field(
-        1, description="CPU threads of each model job, on however many cores it runs; sums are rounded by them."
+    threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="CPU threads of each model job, on however many cores it runs; sums are rounded by them.",
     )
 
 
 class Compute(Hardware):
     """What the model jobs run on, and what they ask of it."""
 
-    shards: Positive = Field(
-        1, description="Jobs over which each stage's problems are spread; scores are the same to the bit."
+    shards: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Jobs over which each stage's problems are spread; scores are the same to the bit.",
     )
     gpus: int = Field(
         0,
         ge=0,
+        le=1024,
         description="GPUs requested for each model job, on each node; more where `billions` needs them.",
     )
-    gpu_memory_gb: Positive = Field(80, description="Memory of one GPU, for models with `billions`.")
-    nodes: Positive = Field(
+    gpu_memory_gb: Count = Field(80, description="Memory of one GPU, for models with `billions`.")
+    nodes: Count = Field(
         1, description="Nodes of each training job, under SLURM; each runs `gpus` processes, or one on the CPU."
     )
     mem_mb: Positive = Field(4000, description="Memory requested for each model job, in MB.")
-    runtime: Positive = Field(60, description="Time requested for each model job, in minutes.")
+    runtime: Count = Field(60, description="Time requested for each model job, in minutes.")
 
     @model_validator(mode="after")
     def _placed(self) -> "Compute":

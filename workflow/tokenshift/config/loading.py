@@ -1,5 +1,6 @@
 """Reading a study file: YAML to `Study`, with one clear line per mistake."""
 
+import math
 import types
 import typing
 from pathlib import Path
@@ -16,15 +17,46 @@ from tokenshift.errors import StudyError, nearest
 STUDIES = Path("config/studies")
 
 
+LARGEST_FILE = 1_000_000  # bytes; the largest study file that was meant to be one is a hundredth of it
+LARGEST_STUDY = 100_000  # values, once every alias is replaced by what it stands for
+LONGEST_LINE = 300  # characters of a message, beside the names of files
+MOST_MISTAKES = 20  # that are listed
+
+
 class _UniqueKeyLoader(yaml.SafeLoader):
     """SafeLoader that refuses a key given twice, which YAML would silently let win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise StudyError(f"line {node.start_mark.line + 1}: key '{key}' is given twice")
+        known = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge":
+                name = self.construct_object(key, deep=True)
+                if name in known:
+                    raise StudyError(f"line {key.start_mark.line + 1}: key '{name}' is given twice")
+                known.add(name)
         return super().construct_mapping(node, deep)
+
+
+def study_path(name_or_path: object, root: Path = Path()) -> Path:
+    """The file of the study called `name_or_path` under config/studies of `root`, or at that path.
+
+    Raises StudyError when there is none.
+    """
+    if not isinstance(name_or_path, str):
+        raise StudyError(f"study is {_brief(repr(name_or_path))}: give the name or the file of a study")
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = root / STUDIES / f"{name_or_path}.yaml"
+    try:
+        found = path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        found = False
+    if not found:
+        known = sorted(file.stem for file in (root / STUDIES).glob("*.yaml"))
+        raise StudyError(
+            f"no study file {_brief(path)}{nearest(name_or_path, known)}; set `study` in config/config.yaml"
+        )
+    return path
 
 
 def load_study(name_or_path: str, root: Path = Path()) -> Study:
@@ -32,30 +64,62 @@ def load_study(name_or_path: str, root: Path = Path()) -> Study:
 
     Raises StudyError, naming the file and each wrong key, when the file is missing, is no YAML, or does not fit.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        path = root / STUDIES / f"{name_or_path}.yaml"
-    if not path.is_file():
-        known = sorted(file.stem for file in (root / STUDIES).glob("*.yaml"))
-        raise StudyError(f"no study file {path}{nearest(name_or_path, known)}; set `study` in config/config.yaml")
-    try:
-        given = yaml.load(path.read_text(), Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    except StudyError as error:
-        raise StudyError(f"{path}, {error}") from None
-    if not isinstance(given, dict):
-        raise StudyError(f"{path} must hold a mapping of sections, not {type(given).__name__}")
+    path = study_path(name_or_path, root)
+    given = _read(path)
     try:
         study = Study.model_validate(given)
     except ValidationError as error:
-        lines = [_describe(detail, given) for detail in _first_causes(error.errors())]
-        raise StudyError("\n".join(f"{path}: {line}" for line in dict.fromkeys(lines))) from None
+        lines = list(dict.fromkeys(_brief(_describe(detail, given)) for detail in _first_causes(error.errors())))
+        more = [f"and {len(lines) - MOST_MISTAKES} more mistakes"] if len(lines) > MOST_MISTAKES else []
+        raise StudyError("\n".join(f"{path}: {line}" for line in lines[:MOST_MISTAKES] + more)) from None
     try:
         check_names(study)
     except ValueError as error:
-        raise StudyError(f"{path}: {error}") from None
+        raise StudyError(f"{path}: {_brief(error)}") from None
     return study
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises StudyError when it holds none, or what no study file does."""
+    content = path.read_bytes()
+    if len(content) > LARGEST_FILE:
+        raise StudyError(f"{path} has {len(content)} bytes: not a study file")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path} is not text in UTF-8 (byte {error.start}); save it as UTF-8") from None
+    try:
+        node = yaml.compose(text, Loader=_UniqueKeyLoader)
+        if node is not None and _values(node, {}) > LARGEST_STUDY:
+            raise StudyError(f"{path}: its aliases (*name) make more than {LARGEST_STUDY} values; use fewer")
+        given = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path} is not valid YAML: {_brief(error)}") from None
+    except RecursionError:
+        raise StudyError(f"{path} is nested too deeply for a study file") from None
+    except StudyError as error:
+        raise StudyError(f"{path}, {error}") from None
+    except (ValueError, TypeError) as error:  # numbers and dates that Python cannot hold, keys that are lists
+        raise StudyError(f"{path} holds a value that cannot be read: {_brief(error)}") from None
+    if not isinstance(given, dict):
+        raise StudyError(f"{path} must hold a mapping of sections, not {type(given).__name__}")
+    return given
+
+
+def _values(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a composed document has once aliases are replaced; without end where one stands within itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # while it is being counted
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        inner = [child for part in parts for child in (part if isinstance(part, tuple) else (part,))]
+        known[id(node)] = 1 + sum(_values(child, known) for child in inner)
+    return known[id(node)]
+
+
+def _brief(message: object) -> str:
+    """A message on one line, cut where it is long."""
+    line = " ".join(str(message).split())
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
 
 
 def _first_causes(details: list[Any]) -> list[Any]:
@@ -86,7 +150,15 @@ def _describe(detail: Any, given: dict[str, Any]) -> str:
     if detail["type"] == "value_error":
         message = str(detail["ctx"]["error"])
         return message if where == "study" else f"{where}: {message}"
-    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
+    return f"{_brief(where)}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shown(detail['input'])}"
+
+
+def _shown(value: Any) -> str:
+    """A wrong value as Python writes it; of a large one its kind."""
+    if isinstance(value, dict | list) and len(value) > 20:
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]} ..."
 
 
 def _keys(section: type[BaseModel]) -> list[str]:

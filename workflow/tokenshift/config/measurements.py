@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tokenshift.config.section import Name, Positive, Probability, Section, exactly_one
+from tokenshift.config.section import (
+    Count,
+    Distinct,
+    Divergence,
+    Name,
+    Nucleus,
+    Positive,
+    Probability,
+    Section,
+    Temperature,
+    exactly_one,
+)
 from tokenshift.registries.controls import CONTROLS
 from tokenshift.registries.criteria import CRITERIA
 from tokenshift.registries.trajectories import DIRECTIONS
@@ -25,24 +36,24 @@ class Pair(Section):
 class ResponseSampling(Section):
     """How responses to problems are sampled."""
 
-    samples: Positive = Field(32, description="Responses per problem.")
-    temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
-    top_p: float = Field(0.7, gt=0, le=1, description="Nucleus: smallest set of tokens with at least this probability.")
-    max_new_tokens: Positive = Field(20000, description="Longest response.")
-    batch_size: Positive = Field(32, description="Responses decoded together.")
+    samples: int = Field(32, ge=1, le=100_000, description="Responses per problem.")
+    temperature: Temperature = Field(1.0, description="Sampling temperature.")
+    top_p: Nucleus = Field(0.7, description="Nucleus: smallest set of tokens with at least this probability.")
+    max_new_tokens: Count = Field(20000, description="Longest response.")
+    batch_size: Count = Field(32, description="Responses decoded together.")
 
 
 class Evaluation(ResponseSampling):
     """Sampling of responses for all analyses (paper: temperature 1, top-p 0.7, 32 responses, 20,000 tokens)."""
 
-    sets: list[Name] = Field(min_length=1, description="Problem sets to evaluate on.")
+    sets: Distinct[Name] = Field(min_length=1, description="Problem sets to evaluate on.")
 
 
 class Truncation(Section):
     """A sampling distribution: softmax at a temperature, cut to a nucleus, renormalised."""
 
-    temperature: float = Field(1.0, gt=0, description="Temperature.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Mass of the nucleus; 1 for the whole vocabulary.")
+    temperature: Temperature = Field(1.0, description="Temperature.")
+    top_p: Nucleus = Field(1.0, description="Mass of the nucleus; 1 for the whole vocabulary.")
 
 
 class Compared(Section):
@@ -83,7 +94,7 @@ class Scoring(Compared):
 class Drafting(Section):
     """How cross-sampling decodes; responses do not depend on it, but for near ties."""
 
-    draft: Positive | None = Field(
+    draft: Count | None = Field(
         4,
         description="Tokens that the primary drafts before the intervention is asked; 1: one at a time; null: chosen "
         "from costs measured while decoding, by which near ties can fall otherwise in another run.",
@@ -94,18 +105,18 @@ class Drafting(Section):
 class CrossSampling(Drafting):
     """Decoding with two policies: one token at a time from the primary, or, where a rule fires, the intervention."""
 
-    pairs: list[Name] = Field([], description="Pairs to cross-sample.")
-    directions: list[Literal[*DIRECTIONS]] = Field(
+    pairs: Distinct[Name] = Field([], description="Pairs to cross-sample.")
+    directions: Distinct[Literal[*DIRECTIONS]] = Field(
         ["forward", "reverse"],
         description="forward: base with the tuned policy intervening; reverse: the other way.",
     )
-    criteria: list[Literal[*CRITERIA]] = Field(
+    criteria: Distinct[Literal[*CRITERIA]] = Field(
         ["js"],
         min_length=1,
         description="What a rule looks at; it switches above a threshold. logp_difference: the primary's minus the "
         "intervention's log-probability of the drafted token.",
     )
-    random_controls: list[Literal[*CONTROLS]] = Field(
+    random_controls: Distinct[Literal[*CONTROLS]] = Field(
         ["random"],
         description="Also switch at random, matched to each js run: on the switched share (random), on the replaced "
         "share (effective), and on either along the response (position).",
@@ -113,7 +124,7 @@ class CrossSampling(Drafting):
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] | None = Field(
         None, description="Thresholds as increasing quantiles of the criterion along the primary's own responses."
     )
-    thresholds: list[Annotated[float, Field(ge=0)]] | None = Field(
+    thresholds: list[Divergence] | None = Field(
         None, description="Thresholds of js given directly, increasing, in nats; of no other criterion."
     )
 

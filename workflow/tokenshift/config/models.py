@@ -5,28 +5,28 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tokenshift.config.recipes import RECIPES
-from tokenshift.config.section import Name, Positive, Section, Seed, exactly_one
+from tokenshift.config.section import Count, Name, Nucleus, Positive, Section, Seed, Temperature, exactly_one
 from tokenshift.config.weights import Weight
 
 
 class Architecture(Section):
     """Size of a model trained from scratch (Qwen2 architecture)."""
 
-    hidden_size: Positive = Field(96, description="Width of the residual stream.")
-    intermediate_size: Positive = Field(288, description="Width of the feed-forward layers.")
-    num_hidden_layers: Positive = Field(3, description="Number of layers.")
-    num_attention_heads: Positive = Field(4, description="Attention heads.")
-    num_key_value_heads: Positive = Field(2, description="Key and value heads.")
-    max_position_embeddings: Positive = Field(256, description="Longest context, in tokens.")
+    hidden_size: Count = Field(96, description="Width of the residual stream.")
+    intermediate_size: Count = Field(288, description="Width of the feed-forward layers.")
+    num_hidden_layers: Count = Field(3, description="Number of layers.")
+    num_attention_heads: Count = Field(4, description="Attention heads.")
+    num_key_value_heads: Count = Field(2, description="Key and value heads.")
+    max_position_embeddings: Count = Field(256, description="Longest context, in tokens.")
 
 
 class Optimisation(Section):
     """The optimiser (AdamW) and how DeepSpeed runs it."""
 
-    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    learning_rate: float = Field(gt=0, le=10, description="Peak learning rate.")
     adam_beta2: float = Field(0.999, gt=0, lt=1, description="AdamW's decay of the squared gradient's average.")
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
-    gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
+    weight_decay: float = Field(0.0, ge=0, le=10, description="Decoupled weight decay.")
+    gradient_clip: float = Field(1.0, gt=0, le=1e9, description="Largest gradient norm.")
     zero_stage: Literal[0, 1, 2, 3] = Field(0, description="DeepSpeed ZeRO stage.")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="Precision of training.")
     micro_batch_tokens: Positive = Field(
@@ -35,18 +35,18 @@ class Optimisation(Section):
     gradient_checkpointing: bool = Field(
         False, description="Compute activations again in the backward pass instead of keeping them: less memory."
     )
-    save_every: Positive = Field(10, description="Steps between saves of the state that a stopped run goes on from.")
+    save_every: Count = Field(10, description="Steps between saves of the state that a stopped run goes on from.")
 
 
 class SupervisedOptimisation(Optimisation):
     """Next-token training."""
 
-    save_every: Positive = Field(200, description="Steps between saves of the state that a stopped run goes on from.")
+    save_every: Count = Field(200, description="Steps between saves of the state that a stopped run goes on from.")
 
     corpus: Name = Field(description="Corpus to train on.")
     steps: Positive = Field(description="Optimiser steps.")
-    batch_size: Positive = Field(64, description="Sequences per step.")
-    micro_batch_size: Positive = Field(64, description="Most sequences per forward pass of a process.")
+    batch_size: Count = Field(64, description="Sequences per step.")
+    micro_batch_size: Count = Field(64, description="Most sequences per forward pass of a process.")
 
 
 class Pretrain(SupervisedOptimisation):
@@ -59,26 +59,26 @@ class Pretrain(SupervisedOptimisation):
 class Sft(SupervisedOptimisation):
     """Supervised fine-tuning: the loss is on the solutions alone, learning rate falling linearly after a warm-up."""
 
-    checkpoint_every: Positive | None = Field(None, description="Keep a checkpoint every so many steps.")
+    checkpoint_every: Count | None = Field(None, description="Keep a checkpoint every so many steps.")
 
 
 class Overlong(Section):
     """Soft overlong penalty (DAPO): grows linearly over the last `buffer` tokens before the limit."""
 
-    buffer: Positive = Field(description="Tokens before the limit at which the penalty starts.")
-    factor: float = Field(1.0, gt=0, description="Penalty at the limit.")
+    buffer: Count = Field(description="Tokens before the limit at which the penalty starts.")
+    factor: float = Field(1.0, gt=0, le=1000, description="Penalty at the limit.")
 
 
 class HeldOut(Section):
     """Evaluation during training; for its curve alone, all analyses sample anew."""
 
     problems: Name = Field(description="Problem set to evaluate on.")
-    every: Positive = Field(
+    every: Count = Field(
         description="Rollout batches between evaluations; the initial policy and the last are evaluated too."
     )
-    samples: Positive = Field(4, description="Responses per problem.")
-    temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
-    top_p: float = Field(0.7, gt=0, le=1, description="Nucleus.")
+    samples: Count = Field(4, description="Responses per problem.")
+    temperature: Temperature = Field(1.0, description="Sampling temperature.")
+    top_p: Nucleus = Field(0.7, description="Nucleus.")
 
 
 class Rl(Optimisation):
@@ -87,38 +87,40 @@ class Rl(Optimisation):
     recipe: Literal["dapo", "grpo", "dr_grpo"] = Field(description="Source of the values not given here.")
     problems: Name = Field(description="Problem set to train on.")
     steps: Positive = Field(description="Rollout batches.")
-    prompts_per_step: Positive = Field(description="Prompts in a rollout batch.")
-    responses_per_prompt: int = Field(ge=2, description="Group size n.")
-    mini_batch_prompts: Positive = Field(description="Prompts per optimiser step; must divide prompts_per_step.")
-    epochs: Positive = Field(1, description="Passes over a rollout batch.")
-    micro_batch_size: Positive = Field(64, description="Most responses per forward pass of a process.")
-    generation_batch_size: Positive = Field(256, description="Responses decoded together.")
-    warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear warm-up.")
+    prompts_per_step: Count = Field(description="Prompts in a rollout batch.")
+    responses_per_prompt: int = Field(ge=2, le=100_000, description="Group size n.")
+    mini_batch_prompts: Count = Field(description="Prompts per optimiser step; must divide prompts_per_step.")
+    epochs: Count = Field(1, description="Passes over a rollout batch.")
+    micro_batch_size: Count = Field(64, description="Most responses per forward pass of a process.")
+    generation_batch_size: Count = Field(256, description="Responses decoded together.")
+    warmup_steps: int = Field(0, ge=0, le=1_000_000_000, description="Optimiser steps of linear warm-up.")
     clip_low: float = Field(gt=0, lt=1, description="Ratio is clipped below at 1 - clip_low.")
-    clip_high: float = Field(gt=0, description="Ratio is clipped above at 1 + clip_high.")
-    dual_clip: float | None = Field(description="Bound c of dual clipping for negative advantages; null for none.")
+    clip_high: float = Field(gt=0, le=1000, description="Ratio is clipped above at 1 + clip_high.")
+    dual_clip: float | None = Field(
+        gt=1, le=1e6, description="Bound c of dual clipping for negative advantages; null for none."
+    )
     aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = Field(
         description="token_mean: over all tokens of the optimiser batch; sequence_mean: mean of the sequences' means; "
         "fixed_length: sum over all tokens, divided by responses times max_new_tokens."
     )
     scale_advantages: bool = Field(description="Divide advantages by the group's standard deviation of rewards.")
-    kl_coefficient: float = Field(ge=0, description="Weight of the KL loss against the initial policy.")
+    kl_coefficient: float = Field(ge=0, le=1000, description="Weight of the KL loss against the initial policy.")
     kl_estimator: Literal["k1", "k2", "k3"] = Field(description="Estimator of the KL loss.")
-    entropy_bonus: float = Field(ge=0, description="Weight of the entropy bonus.")
-    dynamic_sampling_draws: Positive | None = Field(
+    entropy_bonus: float = Field(ge=0, le=1000, description="Weight of the entropy bonus.")
+    dynamic_sampling_draws: Count | None = Field(
         description="Draw prompts until all groups of the batch have mixed accuracy, at most so often; null: off."
     )
     no_mixed_groups: Literal["skip", "stop"] = Field(
         "skip", description="What dynamic sampling does where no group at all is mixed: skip the step, or stop the run."
     )
     overlong: Overlong | None = Field(description="Soft overlong penalty; null for none.")
-    reward_correct: float = Field(description="Reward of a correct response.")
-    reward_wrong: float = Field(description="Reward of any other response.")
-    temperature: float = Field(1.0, gt=0, description="Temperature of the rollouts.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the rollouts.")
-    max_new_tokens: Positive = Field(description="Longest response.")
+    reward_correct: float = Field(ge=-1e6, le=1e6, description="Reward of a correct response.")
+    reward_wrong: float = Field(ge=-1e6, le=1e6, description="Reward of any other response.")
+    temperature: Temperature = Field(1.0, description="Temperature of the rollouts.")
+    top_p: Nucleus = Field(1.0, description="Nucleus of the rollouts.")
+    max_new_tokens: Count = Field(description="Longest response.")
     weight: Weight | None = Field(None, description="Weight of the advantages; null for none.")
-    checkpoint_every: Positive | None = Field(None, description="Keep a checkpoint every so many steps.")
+    checkpoint_every: Count | None = Field(None, description="Keep a checkpoint every so many steps.")
     evaluation: HeldOut | None = Field(None, description="Evaluation during training; null for none.")
     report_base_kl: bool = Field(
         True, description="Report the KL to the initial policy without a KL loss too; holds a copy of that policy."
@@ -166,11 +168,13 @@ class Model(Section):
     billions: float | None = Field(
         None,
         gt=0,
+        le=100_000,
         description="Parameters in billions: memory and GPUs are requested to fit; null: as `compute` says.",
     )
     seeds: list[Seed] = Field(
         [0],
         min_length=1,
+        max_length=1000,
         description="Training seeds. With several, the model NAME becomes NAME-s1, NAME-s2 ... after its seeds.",
     )
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from tokenshift.config.section import Name, Positive, Probability, Section, Seed, exactly_one
+from tokenshift.config.section import Count, Distinct, Name, Probability, Section, Seed, exactly_one
 
 
 class Prompt(Section):
@@ -105,8 +105,8 @@ class ProblemSet(Section):
     datasets: HubDataset | None = Field(None, description="Read with Hugging Face datasets.")
     columns: Columns = Field(Columns(), description="Columns of a jsonl or datasets source.")
     answers: Answers = Field(Answers(), description="Kind of the reference answers, and where they stand.")
-    size: Positive | None = Field(None, description="Keep the first so many problems; null keeps all.")
-    exclude: list[Name] = Field([], description="Problem sets whose problem texts must not occur in this one.")
+    size: int | None = Field(None, ge=1, le=10_000_000, description="Keep the first so many problems; null keeps all.")
+    exclude: Distinct[Name] = Field([], description="Problem sets whose problem texts must not occur in this one.")
     deduplicate: bool = Field(False, description="Drop repeated problem texts instead of refusing repeated ids.")
 
     @model_validator(mode="after")
@@ -119,7 +119,7 @@ class ProblemSet(Section):
 class WorkedSolutions(Section):
     """Synthetic worked solutions of sums, in a mixture of manners, some of which fail."""
 
-    solutions_per_problem: Positive = Field(1, description="Solutions written for each problem.")
+    solutions_per_problem: Count = Field(1, description="Solutions written for each problem.")
     guess: Probability = Field(0.3, description="Share of solutions that state an answer at once.")
     guess_right: Probability = Field(0.1, description="How often such a guess is right.")
     careful: Probability = Field(0.45, description="Probability that a step is written with '=' and always right.")

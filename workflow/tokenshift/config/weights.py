@@ -14,7 +14,7 @@ from tokenshift.config.section import Section, exactly_one
 class DivergenceWeight(Section):
     """w = 1 + strength (sigmoid(alpha KL) - 1/2), detached (paper, analysis 4)."""
 
-    alpha: float = Field(description="Above 0 boosts high-KL tokens, below 0 low-KL tokens.")
+    alpha: float = Field(ge=-1e6, le=1e6, description="Above 0 boosts high-KL tokens, below 0 low-KL tokens.")
     strength: float = Field(1.0, gt=-2, lt=2, description="Scale s; |s| < 2, so that no advantage changes sign.")
     direction: Literal["old_new", "new_old"] = Field(
         "old_new", description="k3 estimate of KL(old | new) or of KL(new | old)."
@@ -24,7 +24,9 @@ class DivergenceWeight(Section):
 class SiblingWeight(Section):
     """w = 1 + c - c pi_old(token): more for tokens that were improbable when drawn."""
 
-    c: float = Field(gt=0, description="Weight of a token of probability 0, less 1; 0.2 for 7B, 0.1 for 8B models.")
+    c: float = Field(
+        gt=0, le=1000, description="Weight of a token of probability 0, less 1; 0.2 for 7B, 0.1 for 8B models."
+    )
 
 
 class TopEntropyWeight(Section):

@@ -88,7 +88,7 @@ def audit(jobs: Iterable[Job], root: Path, hashed: Hashes) -> Audit:
 
 
 def _uncovered(jobs: list[Job], root: Path) -> list[str]:
-    """Files in the study's folder that are neither outputs of `jobs`, nor their records, nor within a model's folder."""
+    """Files in the study's folder that are neither outputs of `jobs` nor their records nor in a model's folder."""
     outputs = [Path(output) for job in jobs for output in job.outputs]
     covered = {*outputs, *map(record_path, outputs)}
     models = {output.parent for output in outputs if output.name == "manifest.json"}

@@ -4,7 +4,10 @@ Profile: https://w3id.org/ro/wfrun/provenance/0.5, which includes Workflow Run C
 a given size, and the files within model folders, are described by their hashes instead of copied.
 """
 
+import json
+import secrets
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,9 @@ from rocrate.rocrate import ROCrate
 
 from tokenshift.config.study import Study
 from tokenshift.provenance.audit import Audit
+from tokenshift.provenance.form import absolute_paths, withheld, without_paths
 from tokenshift.provenance.lineage import commit, device
-from tokenshift.provenance.records import record_path
+from tokenshift.provenance.records import record_path, rendered
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -23,7 +27,7 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
-SOURCES = ("workflow/rules", "workflow/tokenshift", "envs", "config")
+SOURCES = ("workflow/rules", "workflow/tokenshift", "envs")
 # Terms that the context of RO-Crate 1.1, which the profiles extend, lacks.
 TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
 LICENSE = "https://spdx.org/licenses/Apache-2.0"
@@ -36,14 +40,19 @@ FORMATS = {
 }
 
 
-def study_crate(study: Study, audit: Audit, root: Path, largest: int) -> ROCrate:
-    """The crate of a study that has passed `audit` (of all its files), with copies of files up to `largest` bytes."""
-    return _Crate(study, root, largest).described(audit)
+def study_crate(study: Study, study_file: Path, audit: Audit, root: Path, largest: int, private: bool) -> ROCrate:
+    """The crate of a study that has passed `audit` (of all its files), with copies of files up to `largest` bytes.
+
+    Unless `private`, host names and absolute paths, which tell of users, are withheld: records stay verifiable.
+    """
+    return _Crate(study, study_file, root, largest, private).described(audit)
 
 
 class _Crate:
-    def __init__(self, study: Study, root: Path, largest: int) -> None:
-        self.study, self.root, self.largest = study, root, largest
+    def __init__(self, study: Study, study_file: Path, root: Path, largest: int, private: bool) -> None:
+        self.study, self.study_file, self.root = study, study_file, root
+        self.largest, self.private = largest, private
+        self.salt = secrets.token_hex(16)  # of the paths in the study file
         self.crate = ROCrate(version="1.1")
         self.files: dict[str, Entity] = {}
 
@@ -68,10 +77,12 @@ class _Crate:
                 if file.suffix in (".smk", ".py", ".yaml"):
                     self._copy(str(file.relative_to(self.root)))
         self._copy("requirements.lock")
+        self._copy("config/config.yaml")
+        self._written(f"config/studies/{self.study_file.name}", self._shown_text(self.study_file.read_text()))
         jobs = [job for job in audit.jobs if job.script]
         steps, controls, actions = {}, [], []
         for job in jobs:
-            record = audit.records[job.outputs[0]]
+            record = self._shown(audit.records[job.outputs[0]])
             tool = self._tool(job.script)
             if job.rule not in steps:
                 step = self._add(f"#step-{job.rule}", "HowToStep", name=job.rule, position=str(len(steps) + 1))
@@ -108,7 +119,7 @@ class _Crate:
 
     def _study_file(self) -> Entity:
         """The resolved study as a file of the crate."""
-        text = self.study.model_dump_json(indent=2, by_alias=True)
+        text = self._shown_text(self.study.model_dump_json(indent=2, by_alias=True))
         return self._add(
             "#study", "PropertyValue", name="study", value=text, description="The study file, every default resolved."
         )
@@ -119,7 +130,7 @@ class _Crate:
         inputs = {entry["path"]: entry["sha256"] for entry in record["inputs"]}
         results = {entry["path"]: entry["sha256"] for entry in record["outputs"]}
         spec = self._add(f"#spec-{record['digest']}", "PropertyValue", name="arguments")
-        spec["value"] = " ".join(record["arguments"])
+        spec["value"] = " ".join([*record["arguments"], json.dumps(record["spec"], sort_keys=True)])
         action["instrument"] = tool
         files = [self._file(path, hashed) for path, hashed in inputs.items()]
         action["object"] = [spec, *files, *map(self._source, record["sources"])]
@@ -129,8 +140,8 @@ class _Crate:
         )
         action["actionStatus"] = "http://schema.org/CompletedActionStatus"
         action["description"] = f"code {record['code']}, commit {commit(record)}, on {device(record)}"
-        records = [record_path(path) for path in outputs]
-        action["subjectOf"] = [self._copy(str(path), encodingFormat="application/json") for path in records]
+        about = {"encodingFormat": "application/json"}
+        action["subjectOf"] = [self._written(str(record_path(path)), rendered(record), **about) for path in outputs]
         return action
 
     def _tool(self, script: str) -> Entity:
@@ -164,6 +175,20 @@ class _Crate:
 
     def _copy(self, path: str, **about: Any) -> Entity:
         return self.crate.add_file(self.root / path, path, properties={"name": path, **about})
+
+    def _written(self, path: str, text: str, **about: Any) -> Entity:
+        """A file of the crate that holds `text`."""
+        return self.crate.add_file(StringIO(text), path, properties={"name": path, **about})
+
+    def _shown(self, record: dict[str, Any]) -> dict[str, Any]:
+        return record if self.private else withheld(record)
+
+    def _shown_text(self, text: str) -> str:
+        """The study as text, without the absolute paths that it names."""
+        paths = [] if self.private else absolute_paths(self.study.plain())
+        for path in sorted(paths, key=len, reverse=True):
+            text = text.replace(path, without_paths(path, self.salt))
+        return text
 
     def _add(self, identifier: str, kind: str, **about: Any) -> Entity:
         return self.crate.add(ContextEntity(self.crate, identifier, {"@type": kind, **about}))

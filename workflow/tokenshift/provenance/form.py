@@ -111,7 +111,19 @@ def without_paths(value: Any, salt: str) -> Any:
         return {key: without_paths(inner, salt) for key, inner in value.items()}
     if isinstance(value, list):
         return [without_paths(inner, salt) for inner in value]
-    return _hashed(value, salt) if isinstance(value, str) and value.startswith(("/", "~")) else value
+    return _hashed(value, salt) if _is_path(value) else value
+
+
+def absolute_paths(value: Any) -> set[str]:
+    """The texts in `value`, of JSON, that are absolute paths."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return {path for part in inner for path in absolute_paths(part)}
+    return {value} if _is_path(value) else set()
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("/", "~")) and len(value) > 1
 
 
 def _hashed(text: str, salt: str) -> str:
