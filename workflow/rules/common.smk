@@ -13,7 +13,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from tokenshift.config.analysis import Measures
 from tokenshift.config.compute import Hardware
-from tokenshift.config.loading import load_study
+from tokenshift.config.loading import load_study, require_files
 from tokenshift.config.measurements import Compared, Drafting, ResponseSampling
 from tokenshift.config.section import part_of
 from tokenshift.errors import StudyError
@@ -29,6 +29,7 @@ CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 try:
     STUDY = load_study(config["study"])
     if workflow.is_main_process:
+        require_files(STUDY)
         require_own(Path("results") / STUDY.name)
         if not CONDA:  # whose environments are pinned
             require_locked(ROOT / "requirements.lock")
@@ -54,6 +55,8 @@ PREFIX += f"export PYTHONPATH={quote(str(ROOT / 'workflow'))} OMP_NUM_THREADS=1 
 PREFIX += f" PYTHONHASHSEED=0 TOKENIZERS_PARALLELISM=false SCRIPTS={quote(str(SCRIPTS))}; "
 # What a stopped training run goes on from is declared by no rule, since Snakemake deletes the outputs of a job that failed.
 PREFIX += f"export STATES={RESULTS}/training_state; "
+if trusted := [name for name in STUDY.models if STUDY.runs_code_of(name)]:
+    PREFIX += f"export TOKENSHIFT_REMOTE_CODE={quote(' '.join(trusted))}; "
 if not CONDA:
     PREFIX += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(PREFIX)
@@ -76,11 +79,9 @@ def spec_later(script, stack, **settings):
     return lambda wildcards: spec(script, stack, **settings)
 
 
-def data_hash(where, entry):
+def data_hash(entry):
     """Hash of the local file that a problem set or corpus is read from; null for other sources."""
     source = entry.jsonl or entry.datasets
-    if entry.jsonl and not Path(source.path).is_file():
-        raise WorkflowError(f"{where}.jsonl.path: no file {source.path}")
     return file_hash(source.path) if source and Path(source.path).is_file() else None
 
 

@@ -26,7 +26,7 @@ rule problems:
             "data",
             name=w.problem_set,
             problems=STUDY.problems[w.problem_set].plain(),
-            source=data_hash(f"problems.{w.problem_set}", STUDY.problems[w.problem_set]),
+            source=data_hash(STUDY.problems[w.problem_set]),
         ),
     message:
         "Building problem set {wildcards.problem_set}"
@@ -56,7 +56,7 @@ rule corpus:
             "data",
             name=w.corpus,
             corpus=STUDY.corpora[w.corpus].plain(),
-            source=data_hash(f"corpora.{w.corpus}", STUDY.corpora[w.corpus]),
+            source=data_hash(STUDY.corpora[w.corpus]),
         ),
     message:
         "Building corpus {wildcards.corpus}"

@@ -7,7 +7,7 @@ from tokenshift import atomic
 from tokenshift.atomic import atomic_folder
 from tokenshift.command import run
 from tokenshift.config.specs import FetchSpec
-from tokenshift.policies.models import locate, require_weights, resolved
+from tokenshift.policies.models import locate, require_loadable, require_weights, resolved
 
 OF_THE_FOLDER = ("manifest.json", "manifest.json.prov.json")  # of a model that a study made; this one gets its own
 
@@ -17,9 +17,11 @@ def main() -> None:
     parser.add_argument("--spec", type=FetchSpec.parse, required=True, help="JSON of a FetchSpec")
     parser.add_argument("--output", type=Path, required=True, help="folder of links to the model's files")
     args = parser.parse_args()
-    path, revision = args.spec.pretrained.path, args.spec.pretrained.revision
+    given = args.spec.pretrained
+    path, revision = given.path, given.revision
     source = locate(path, revision)
-    require_weights(source)
+    require_weights(source, given.pickled)
+    require_loadable(source, given.remote_code)
     atomic.sources.append(resolved(path, revision, source))
     with atomic_folder(args.output) as folder:
         for file in sorted(source.rglob("*")):

@@ -116,7 +116,13 @@ def scan_parquet(path: str | Path, schema: pa.Schema) -> pl.LazyFrame:
     """
     files = shards(path)
     for file in files:
-        stored = pq.read_schema(file)
+        try:
+            stored = pq.read_schema(file)
+        except (OSError, pa.ArrowException) as error:
+            raise StudyError(
+                f"{file}: cannot be read as Parquet ({' '.join(str(error).split())[:200]}); delete it and let Snakemake make "
+                "it again"
+            ) from None
         version = (stored.metadata or {}).get(b"tokenshift.schema_version", b"none").decode()
         missing = [name for name in schema.names if name not in stored.names]
         if missing or version != SCHEMA_VERSION:

@@ -79,6 +79,14 @@ def load_study(name_or_path: str, root: Path = Path()) -> Study:
     return study
 
 
+def require_files(study: Study, root: Path = Path()) -> None:
+    """Raise StudyError when a file that `study` reads problems or solutions from is missing under `root`."""
+    for section, entries in (("problems", study.problems), ("corpora", study.corpora)):
+        for name, entry in entries.items():
+            if entry.jsonl is not None and not (root / entry.jsonl.path).is_file():
+                raise StudyError(f"{section}.{name}.jsonl.path: no file {_brief(entry.jsonl.path)}")
+
+
 def _read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises StudyError when it holds none, or what no study file does."""
     content = path.read_bytes()

@@ -1,5 +1,6 @@
 """Models: where they come from, and how they are trained."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -155,6 +156,19 @@ class Pretrained(Section):
 
     path: str = Field(description="Local folder, or hub id.")
     revision: str | None = Field(None, description="Commit on the hub; pin it.")
+    remote_code: bool = Field(
+        False,
+        description="Run the Python code that comes with the model, of the commit `revision`; else it is refused.",
+    )
+    pickled: bool = Field(
+        False, description="Accept weights that are pickles (pytorch_model*.bin), read without running what they hold."
+    )
+
+    @model_validator(mode="after")
+    def _pinned_code(self) -> "Pretrained":
+        if self.remote_code and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
+            raise ValueError("remote_code needs `revision`, the full commit (40 digits) whose code you have read")
+        return self
 
 
 class Model(Section):

@@ -59,6 +59,13 @@ class Study(Section):
                 models[name] = model
         return given | {"models": models}
 
+    def runs_code_of(self, model: str) -> bool:
+        """Whether `model`, or the one that its training started from, may run code of its own."""
+        entry = self.models[model]
+        return (
+            entry.pretrained.remote_code if entry.pretrained else bool(entry.from_) and self.runs_code_of(entry.from_)
+        )
+
     def replicates(self, model: str) -> list[str]:
         """Names of the trained models that `model` stands for: itself, or one per seed."""
         if model in self.models:

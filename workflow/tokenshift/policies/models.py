@@ -1,7 +1,10 @@
 """Loading models and tokenizers from Hugging Face folders, and refusing pairs that cannot be compared."""
 
 import json
+import os
+import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -13,12 +16,14 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 from transformers.utils.logging import disable_progress_bar
 
 from tokenshift.errors import StudyError
 
 GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+SAFE_WEIGHTS, PICKLED_WEIGHTS = "*.safetensors", "pytorch_model*.bin"
+REMOTE_CODE = "TOKENSHIFT_REMOTE_CODE"  # variable with the names of models whose own code may run
 
 
 def locate(path: str, revision: str | None) -> Path:
@@ -45,38 +50,99 @@ def resolved(path: str, revision: str | None, folder: Path) -> dict[str, str | N
     return {"kind": "hub model", "path": path, "revision": revision, "commit": folder.name}
 
 
-def require_weights(folder: str | Path) -> None:
-    """Raise StudyError unless `folder` holds config.json and a file of weights."""
+def require_weights(folder: str | Path, pickled: bool = True) -> None:
+    """Raise StudyError unless `folder` holds config.json and weights, which unless `pickled` are safetensors."""
     folder = Path(folder)
     if not folder.is_dir():
         raise StudyError(f"no model folder {folder}")
     if not (folder / "config.json").is_file():
         raise StudyError(f"{folder} holds no config.json: not a model in Hugging Face format")
-    if not any(True for pattern in WEIGHTS for _ in folder.glob(pattern)):
-        raise StudyError(f"{folder} holds no weights (looked for {', '.join(WEIGHTS)}); download or export them first")
+    if any(folder.glob(SAFE_WEIGHTS)):
+        return
+    if not any(folder.glob(PICKLED_WEIGHTS)):
+        looked = f"{SAFE_WEIGHTS}, {PICKLED_WEIGHTS}"
+        raise StudyError(f"{folder} holds no weights (looked for {looked}); download or export them first")
+    if not pickled:
+        convert = "from transformers import AutoModelForCausalLM as M; "
+        convert += f"M.from_pretrained('{folder}').save_pretrained('{folder}')"
+        raise StudyError(
+            f"{folder} holds its weights as pickles ({PICKLED_WEIGHTS}), which could run code: convert them where you "
+            f'trust them (`python -c "{convert}"`), or say `pickled: true` of the model'
+        )
 
 
-def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
-    """Tokenizer of a model folder. Raises StudyError when there is none."""
-    # AutoTokenizer replaces a tokenizer declared as the generic class by the one usual for the model's architecture.
-    declared = Path(folder) / "tokenizer_config.json"
-    generic = declared.is_file() and json.loads(declared.read_text()).get("tokenizer_class") in GENERIC_TOKENIZERS
+def require_loadable(folder: Path, remote_code: bool) -> None:
+    """Raise StudyError unless the folder's tokenizer loads and its weights are those that its config.json asks for.
+
+    Reads the names and shapes of the weights alone.
+    """
+    load_tokenizer(folder, remote_code)
+    _loaded(folder, remote_code, device_map="meta")
+
+
+def load_tokenizer(folder: str | Path, remote_code: bool | None = None) -> PreTrainedTokenizerBase:
+    """Tokenizer of a model folder; it may be code of its own if `remote_code`, by default where the study trusts it.
+
+    Raises StudyError when there is none.
+    """
+    trusted = trusts(folder) if remote_code is None else remote_code
     try:
-        return (PreTrainedTokenizerFast if generic else AutoTokenizer).from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{folder}: no usable tokenizer ({' '.join(str(error).split())})") from None
+        # AutoTokenizer replaces a tokenizer declared as the generic class by the one usual for the model's architecture.
+        declared = Path(folder) / "tokenizer_config.json"
+        described = json.loads(declared.read_text(encoding="utf-8")) if declared.is_file() else {}
+        generic = described.get("tokenizer_class") in GENERIC_TOKENIZERS
+        kind = PreTrainedTokenizerFast if generic else AutoTokenizer
+        return kind.from_pretrained(folder, trust_remote_code=trusted)
+    except Exception as error:  # tokenizers raises bare exceptions, transformers whatever a broken file leads to
+        raise StudyError(f"{folder}: no usable tokenizer ({_brief(error)})") from None
 
 
 def load_model(folder: str | Path, dtype: str, device: str) -> PreTrainedModel:
     """Causal LM of a model folder, in evaluation mode, in `dtype` (a torch name) on `device`.
 
-    On device "auto" its layers are spread over all GPUs. Raises StudyError when the folder has no weights.
+    On device "auto" its layers are spread over all GPUs. Raises StudyError when the folder has no weights, or others
+    than its config.json asks for.
     """
     require_weights(folder)
-    disable_progress_bar()
     spread = {"device_map": "auto"} if device == "auto" else {}
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **spread)
+    model = _loaded(Path(folder), trusts(folder), dtype=getattr(torch, dtype), **spread)
     return (model if spread else model.to(device)).eval()
+
+
+def trusts(folder: str | Path) -> bool:
+    """Whether the study lets code that comes with the model of this name run (pretrained.remote_code)."""
+    model = re.search(r"results/[^/]+/models/([^/]+)", str(folder))
+    return model is not None and model[1] in os.environ.get(REMOTE_CODE, "").split()
+
+
+def _loaded(folder: Path, remote_code: bool, **how: Any) -> PreTrainedModel:
+    disable_progress_bar()
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()  # the keys that do not fit are named below
+    try:
+        model, about = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=remote_code, output_loading_info=True, ignore_mismatched_sizes=True, **how
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever broken or missing files lead to
+        raise StudyError(f"{folder}: no usable model ({_brief(error)})") from None
+    finally:
+        logging.set_verbosity(said)
+    # transformers would draw missing and mis-shaped weights at random.
+    for kind in ("missing", "mismatched", "unexpected"):
+        keys = sorted(key if isinstance(key, str) else str(key[0]) for key in about[f"{kind}_keys"])
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise StudyError(
+                f"{folder}: weights do not fit its config.json: {kind} {', '.join(keys[:3])}{more}; get the model's "
+                "files again"
+            )
+    return model
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:

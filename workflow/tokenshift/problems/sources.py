@@ -20,6 +20,7 @@ _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 # The names that `datasets` has for the formats of single files.
 _FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
+LONGEST_TEXT = 200_000  # characters of a problem, solution or answer: some 50,000 tokens
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")  # of the path of a column: a key, or a place in a list
 
@@ -65,6 +66,8 @@ def _parsed(line: str, where: str) -> dict[str, Any]:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
         raise StudyError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+    except (ValueError, RecursionError) as error:  # integers of thousands of digits, thousands of brackets
+        raise StudyError(f"{where}: JSON that cannot be read ({error})") from None
     if not isinstance(fields, dict):
         raise StudyError(f"{where}: must hold an object with the columns as keys")
     return fields
@@ -131,6 +134,10 @@ def text(row: Row, column: str, kind: str, setting: str) -> str:
     stripped = "" if value is None else str(value).strip()
     if not stripped:
         raise StudyError(f"{where}: empty {kind} (column '{column}')")
+    if len(stripped) > LONGEST_TEXT:
+        raise StudyError(
+            f"{where}: the {kind} in column '{column}' has {len(stripped)} characters, more than {LONGEST_TEXT}"
+        )
     try:
         stripped.encode()
     except UnicodeEncodeError as error:
@@ -148,7 +155,7 @@ def _at(row: Row, column: str, setting: str) -> Any:
     for name, index in _STEP.findall(column):
         step = name or int(index)
         if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):  # JSON within a column
-            with contextlib.suppress(json.JSONDecodeError):
+            with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(value)
         known = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
         if step not in known:
