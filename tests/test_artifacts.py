@@ -1,5 +1,6 @@
 import hashlib
 import json
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,6 +39,25 @@ def test_parts_are_gathered_into_the_bytes_of_one_file(tmp_path, monkeypatch):
     write_parquet(tmp_path / "whole", table, VOCABULARY, {"seed": 1}, ())
     gather_parquet(tmp_path / "gathered", parts)
     assert (tmp_path / "gathered").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_steps_stay_together_whatever_the_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("tokenshift.artifacts.ROW_GROUP", 3)
+    rows = [(step, f"problem-{number}") for step in (5, 10, 20) for number in range(4)]
+    schema = pa.schema([("step", pa.int32()), ("problem_id", pa.string())])
+
+    def table(kept: list[tuple[int, str]]) -> pa.Table:
+        return pa.table({"step": [step for step, _ in kept], "problem_id": [name for _, name in kept]}, schema)
+
+    write_parquet(tmp_path / "whole", table(rows), schema, {}, ())
+    for cut in ((0, 4), (0, 1, 4), (0, 2, 3, 4)):
+        parts = []
+        for first, last in pairwise(cut):
+            parts.append(tmp_path / f"{first}-{last}-of-{len(cut)}")
+            names = {f"problem-{number}" for number in range(first, last)}
+            write_parquet(parts[-1], table([row for row in rows if row[1] in names]), schema, {}, ())
+        gather_parquet(tmp_path / "gathered", parts)
+        assert (tmp_path / "gathered").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 def test_parts_of_different_runs_are_refused(tmp_path):

@@ -82,11 +82,17 @@ rule preflight:
     log:
         f"{RESULTS}/logs/preflight.log",
     conda:
-        "../../envs/data.yaml"
+        "../../envs/inference.yaml"
     params:
-        spec=spec_later("preflight.py", "data", allow_overlap=STUDY.allow_overlap),
+        spec=spec_later(
+            "preflight.py",
+            "inference",
+            allow_overlap=STUDY.allow_overlap,
+            prompt=STUDY.prompt.plain(),
+            fits=needed_room(),
+        ),
     message:
         "Checking that all given data and models can be used"
     shell:
         "python $SCRIPTS/preflight.py --spec {params.spec:q} --trained {input.trained} --evaluated {input.evaluated}"
-        " --output {output} 2> {log}"
+        " --sets {input.problems} {input.corpora} --models {input.models} --output {output} 2> {log}"

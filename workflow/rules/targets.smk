@@ -22,6 +22,31 @@ def trained_on():
     return list(dict.fromkeys([*files, *(f"{RESULTS}/corpora/{name}.parquet" for name in corpora)]))
 
 
+def needed_room():
+    """Problems that models have to have room for, with what follows them (tokenshift.config.specs.Fit)."""
+
+    def fit(model, problems, new_tokens, setting):
+        root = STUDY.root(model)
+        pretrain = STUDY.models[root].pretrain
+        context = pretrain.architecture.max_position_embeddings if pretrain else None
+        return {"problems": problems, "root": root, "context": context, "new_tokens": new_tokens, "setting": setting}
+
+    fits = []
+    for name, model in STUDY.models.items():
+        if model.rl:
+            setting, new_tokens = f"models.{name}.rl.max_new_tokens", model.rl.max_new_tokens
+            heldout = [model.rl.evaluation.problems] if model.rl.evaluation else []
+            fits += [fit(name, f"problems/{used}", new_tokens, setting) for used in [model.rl.problems, *heldout]]
+        elif model.pretrain or model.sft:
+            corpus = (model.pretrain or model.sft).corpus
+            fits.append(fit(name, f"corpora/{corpus}", 0, f"models.{name}.{model.origin}.corpus"))
+    for name in evaluated_models():
+        for problem_set in STUDY.evaluation.sets:
+            new_tokens = STUDY.evaluation.max_new_tokens
+            fits.append(fit(name, f"problems/{problem_set}", new_tokens, "evaluation.max_new_tokens"))
+    return list({json.dumps(fit, sort_keys=True): fit for fit in fits}.values())
+
+
 def primary_scores(wildcards):
     """Scores along the primary policy's own responses: a sweep's thresholds are quantiles of them."""
     primary, _ = DIRECTIONS[wildcards.direction]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tokenshift.atomic import SCHEMA_VERSION, atomic_file
@@ -55,15 +56,30 @@ def write_parquet_parts(
 def gather_parquet(path: str | Path, parts: Sequence[str | Path]) -> None:
     """Join `parts`, written by `write_parquet` with one spec, into the file that writing all rows at once would give.
 
-    Holds no more than two row groups. Raises StudyError when the parts differ in columns or metadata.
+    Where there is a first column `step`, all rows of a step come before those of the next. Holds no more than two row
+    groups. Raises StudyError when the parts differ in columns or metadata.
     """
     schemas = [pq.read_schema(part) for part in parts]
     for part, schema in zip(parts, schemas, strict=True):
         if not schema.equals(schemas[0], check_metadata=True):
             raise StudyError(f"{part} does not belong with {parts[0]}: delete both and let Snakemake make them again")
-    batches = (pa.Table.from_batches([batch]) for part in parts for batch in pq.ParquetFile(part).iter_batches())
+    files = [pq.ParquetFile(part) for part in parts]
+    if schemas[0].names[0] == "step":
+        steps = dict.fromkeys(step for file in files for step in file.read(["step"])["step"].unique().to_pylist())
+        tables = (table for step in steps for file in files for table in _rows_of_step(file, step))
+    else:
+        tables = (pa.Table.from_batches([batch]) for file in files for batch in file.iter_batches())
     with atomic_file(path) as temporary:
-        _write_row_groups(temporary, batches, schemas[0])
+        _write_row_groups(temporary, tables, schemas[0])
+
+
+def _rows_of_step(file: pq.ParquetFile, step: int) -> Iterator[pa.Table]:
+    """The rows of a file whose first column is `step`."""
+    for group in range(file.num_row_groups):
+        held = file.metadata.row_group(group).column(0).statistics
+        if held.min <= step <= held.max:
+            rows = file.read_row_group(group)
+            yield rows.filter(pc.equal(rows["step"], step))
 
 
 def _write_row_groups(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
@@ -120,8 +136,8 @@ def scan_parquet(path: str | Path, schema: pa.Schema) -> pl.LazyFrame:
             stored = pq.read_schema(file)
         except (OSError, pa.ArrowException) as error:
             raise StudyError(
-                f"{file}: cannot be read as Parquet ({' '.join(str(error).split())[:200]}); delete it and let Snakemake make "
-                "it again"
+                f"{file}: cannot be read as Parquet ({' '.join(str(error).split())[:200]}); delete it and "
+                "let Snakemake make it again"
             ) from None
         version = (stored.metadata or {}).get(b"tokenshift.schema_version", b"none").decode()
         missing = [name for name in schema.names if name not in stored.names]

@@ -65,10 +65,26 @@ class CorpusSpec(Spec):
     source: str | None
 
 
+class Fit(Section):
+    """Room that a model needs: for each of `problems` (such as problems/heldout) and `new_tokens` after it.
+
+    root: the existing model that it was trained from, or is, whose tokenizer and context it has; or the one that is
+    trained from nothing, with its context. setting: the key of the study that says how many new tokens.
+    """
+
+    problems: str
+    root: str
+    context: int | None
+    new_tokens: int
+    setting: str
+
+
 class PreflightSpec(Spec):
     """The spec of preflight.py."""
 
     allow_overlap: bool
+    prompt: Prompt
+    fits: list[Fit]
 
 
 class FetchSpec(Spec):

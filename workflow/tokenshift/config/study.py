@@ -59,12 +59,15 @@ class Study(Section):
                 models[name] = model
         return given | {"models": models}
 
+    def root(self, model: str) -> str:
+        """The model without a `from` that the training of `model` started from; itself, if it has none."""
+        before = self.models[model].from_
+        return self.root(before) if before else model
+
     def runs_code_of(self, model: str) -> bool:
         """Whether `model`, or the one that its training started from, may run code of its own."""
-        entry = self.models[model]
-        return (
-            entry.pretrained.remote_code if entry.pretrained else bool(entry.from_) and self.runs_code_of(entry.from_)
-        )
+        existing = self.models[self.root(model)].pretrained
+        return existing is not None and existing.remote_code
 
     def replicates(self, model: str) -> list[str]:
         """Names of the trained models that `model` stands for: itself, or one per seed."""

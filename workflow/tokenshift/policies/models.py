@@ -87,7 +87,7 @@ def load_tokenizer(folder: str | Path, remote_code: bool | None = None) -> PreTr
     """
     trusted = trusts(folder) if remote_code is None else remote_code
     try:
-        # AutoTokenizer replaces a tokenizer declared as the generic class by the one usual for the model's architecture.
+        # AutoTokenizer replaces a tokenizer declared as the generic class by the usual one of the model's architecture.
         declared = Path(folder) / "tokenizer_config.json"
         described = json.loads(declared.read_text(encoding="utf-8")) if declared.is_file() else {}
         generic = described.get("tokenizer_class") in GENERIC_TOKENIZERS
