@@ -36,8 +36,10 @@ def _of_the_machine(error: Exception) -> str | None:
     """What to say of an error that lies with the machine; None for any other."""
     said = " ".join(str(error).split())[:200]
     number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error) for words in FULL):
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(words in str(error) for words in FULL):
         return f"the disk is full ({said}): make room and start again; nothing that was complete is lost"
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission ({said}): mend the folder's permissions, or move the project elsewhere"
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        return f"a file lies where a folder should be ({said}): move it elsewhere"
     return None

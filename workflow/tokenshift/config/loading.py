@@ -1,6 +1,7 @@
 """Reading a study file: YAML to `Study`, with one clear line per mistake."""
 
 import math
+import os
 import types
 import typing
 from pathlib import Path
@@ -83,7 +84,7 @@ def require_files(study: Study, root: Path = Path()) -> None:
     """Raise StudyError when a file that `study` reads problems or solutions from is missing under `root`."""
     for section, entries in (("problems", study.problems), ("corpora", study.corpora)):
         for name, entry in entries.items():
-            if entry.jsonl is not None and not (root / entry.jsonl.path).is_file():
+            if entry.jsonl is not None and not os.path.isfile(root / entry.jsonl.path):
                 raise StudyError(f"{section}.{name}.jsonl.path: no file {_brief(entry.jsonl.path)}")
 
 
@@ -124,10 +125,10 @@ def _values(node: yaml.Node, known: dict[int, float]) -> float:
     return known[id(node)]
 
 
-def _brief(message: object) -> str:
+def _brief(message: object, longest: int = LONGEST_LINE) -> str:
     """A message on one line, cut where it is long."""
     line = " ".join(str(message).split())
-    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
+    return line if len(line) <= longest else f"{line[:longest]} ..."
 
 
 def _first_causes(details: list[Any]) -> list[Any]:
@@ -149,7 +150,7 @@ def _declared(location: tuple, given: dict[str, Any]) -> tuple:
 
 
 def _describe(detail: Any, given: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in _declared(detail["loc"], given)) or "study"
+    where = ".".join(_brief(part, 100) for part in _declared(detail["loc"], given)) or "study"
     if detail["type"] == "extra_forbidden":
         parent, key = _section_at(detail["loc"][:-1]), detail["loc"][-1]
         return f"{where}: unknown key{nearest(key, _keys(parent))}"
@@ -158,7 +159,7 @@ def _describe(detail: Any, given: dict[str, Any]) -> str:
     if detail["type"] == "value_error":
         message = str(detail["ctx"]["error"])
         return message if where == "study" else f"{where}: {message}"
-    return f"{_brief(where)}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shown(detail['input'])}"
+    return f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {_shown(detail['input'])}"
 
 
 def _shown(value: Any) -> str:

@@ -29,6 +29,8 @@ class Spec(Section):
         """The spec in the JSON `text`. Raises StudyError, naming the keys, when it does not fit or lacks a value."""
         try:
             spec = cls.model_validate(json.loads(text))
+        except RecursionError:
+            raise StudyError(f"--spec does not fit {cls.__name__}: nested too deeply") from None
         except ValueError as error:
             details = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
             listed = [f"{'.'.join(map(str, detail['loc'])) or 'JSON'}: {detail['msg'].lower()}" for detail in details]

@@ -49,7 +49,7 @@ class Study(Section):
         models: dict[str, Any] = {}
         for name, model in given["models"].items():
             seeds = model.get("seeds") if isinstance(model, dict) else None
-            if isinstance(seeds, list) and len(seeds) > 1 and len(set(map(str, seeds))) == len(seeds):
+            if isinstance(seeds, list) and 1 < len(seeds) <= 1000 and len(set(map(str, seeds))) == len(seeds):
                 for seed in seeds:
                     replicated = replicate(name, seed)
                     if replicated in given["models"]:

@@ -12,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -92,9 +93,14 @@ def load_tokenizer(folder: str | Path, remote_code: bool | None = None) -> PreTr
         described = json.loads(declared.read_text(encoding="utf-8")) if declared.is_file() else {}
         generic = described.get("tokenizer_class") in GENERIC_TOKENIZERS
         kind = PreTrainedTokenizerFast if generic else AutoTokenizer
-        return kind.from_pretrained(folder, trust_remote_code=trusted)
+        tokenizer = kind.from_pretrained(folder, trust_remote_code=trusted)
     except Exception as error:  # tokenizers raises bare exceptions, transformers whatever a broken file leads to
         raise StudyError(f"{folder}: no usable tokenizer ({_brief(error)})") from None
+    # Without any of its files transformers makes up an empty one.
+    files = {*tokenizer.vocab_files_names.values(), "tokenizer.json", "tekken.json"}
+    if tokenizer.vocab_files_names and not any((Path(folder) / name).is_file() for name in files):
+        raise StudyError(f"{folder}: no usable tokenizer (looked for {', '.join(sorted(files))})")
+    return tokenizer
 
 
 def load_model(folder: str | Path, dtype: str, device: str) -> PreTrainedModel:
@@ -104,9 +110,21 @@ def load_model(folder: str | Path, dtype: str, device: str) -> PreTrainedModel:
     than its config.json asks for.
     """
     require_weights(folder)
+    require_device(device)
     spread = {"device_map": "auto"} if device == "auto" else {}
     model = _loaded(Path(folder), trusts(folder), dtype=getattr(torch, dtype), **spread)
     return (model if spread else model.to(device)).eval()
+
+
+def require_device(device: str) -> None:
+    """Raise StudyError when `device` ("cpu", "cuda", "cuda:1" or "auto") is a GPU that PyTorch does not have here."""
+    there = torch.cuda.device_count()
+    number = int(device.partition(":")[2] or 0)
+    if device != "cpu" and number >= there:
+        raise StudyError(
+            f"compute.device is cuda, but PyTorch {torch.__version__} finds {there} GPUs here: ask for "
+            "them (compute.gpus), install PyTorch for CUDA, or set compute.device to cpu"
+        )
 
 
 def trusts(folder: str | Path) -> bool:
@@ -120,6 +138,8 @@ def _loaded(folder: Path, remote_code: bool, **how: Any) -> PreTrainedModel:
     said = logging.get_verbosity()
     logging.set_verbosity_error()  # the keys that do not fit are named below
     try:
+        if (folder / "generation_config.json").is_file():
+            GenerationConfig.from_pretrained(folder)  # transformers would go on without a broken one
         model, about = AutoModelForCausalLM.from_pretrained(
             folder, trust_remote_code=remote_code, output_loading_info=True, ignore_mismatched_sizes=True, **how
         )

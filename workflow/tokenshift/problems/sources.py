@@ -85,6 +85,7 @@ def _load(source: HubDataset) -> Iterable[dict[str, Any]]:
     """The rows of a data set; its file's or folder's hash, or its commit on the hub, is kept for the record."""
     import datasets
 
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised as well
     path, split = source.path, source.split
     local = Path(path)
     if local.is_file():

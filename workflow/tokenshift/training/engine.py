@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from tokenshift.config.models import Optimisation
 from tokenshift.errors import NotFinite
+from tokenshift.policies.models import require_device
 from tokenshift.training.log_probs import TokenModel
 from tokenshift.training.phases import phase
 
@@ -32,10 +33,12 @@ MicroBatch = TypeVar("MicroBatch")
 def join_world(device: str) -> None:
     """Join the processes of a launcher (deepspeed, torchrun), or else form a world of this process alone.
 
-    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it first: loading a model may import deepspeed.
+    `device` is "cpu" (gloo) or "cuda" (NCCL). Call it first: loading a model may import deepspeed. Raises StudyError
+    where there is no such device.
     """
     if dist.is_initialized():
         return
+    require_device(device)
     os.environ["DS_ACCELERATOR"] = device  # read when deepspeed is first imported
     import deepspeed
 
