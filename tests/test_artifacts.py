@@ -1,6 +1,11 @@
 import hashlib
 import json
+import os
+import socket
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -85,6 +90,43 @@ def test_a_failed_write_leaves_nothing(tmp_path):
         with pytest.raises(ZeroDivisionError), writer(tmp_path / name):
             raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
+
+
+def left_behind(folder: Path, host: str, process: int) -> list[Path]:
+    """What a process leaves that is killed while it writes a file and a folder, and the same of another file."""
+    for name in ("table.csv", "other.csv"):
+        (folder / f".{name}.~{host}~{process}.tmp.csv").write_text("half")
+    (folder / f".model.~{host}~{process}.tmp").mkdir()
+    (folder / f".model.~{host}~{process}.tmp/half").write_text("half")
+    return sorted(folder.iterdir())
+
+
+def write_both(folder: Path) -> None:
+    with atomic_file(folder / "table.csv") as temporary:
+        temporary.write_text("a")
+    with atomic_folder(folder / "model") as temporary:
+        (temporary / "a").write_text("a")
+
+
+@pytest.mark.parametrize("host", [socket.gethostname(), "another-node"])
+def test_what_a_killed_process_left_goes_when_its_output_is_made_again(tmp_path, host):
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left_behind(tmp_path, host, int(ended.stdout))
+    write_both(tmp_path)
+    other = f".other.csv.~{host}~{int(ended.stdout)}.tmp.csv"
+    assert {file.name for file in tmp_path.iterdir()} == {"table.csv", "model", other}
+
+
+def test_what_a_living_process_writes_stays(tmp_path):
+    living = left_behind(tmp_path, socket.gethostname(), os.getppid())
+    write_both(tmp_path)
+    assert set(living) < set(tmp_path.iterdir())
+
+
+def test_a_folder_in_a_file_s_place_is_an_error(tmp_path):
+    (tmp_path / "table.csv").mkdir()
+    with pytest.raises(StudyError, match="is a folder where a file should be"), atomic_file(tmp_path / "table.csv"):
+        pass
 
 
 def test_a_folder_replaces_its_predecessor(tmp_path):

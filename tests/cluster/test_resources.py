@@ -60,7 +60,7 @@ def test_memory_holds_the_weights_besides():
 
 def test_launchers():
     assert launcher(Compute(), 0, 1) == "python"
-    assert launcher(compute(), 4, 8) == "torchrun --standalone --nproc-per-node=4"
+    assert launcher(compute(), 4, 8) == "python -m torch.distributed.run --standalone --nproc-per-node=4"
     step = "srun --nodes=2 --ntasks=8 --ntasks-per-node=4 --cpus-per-task=8 --gres=gpu:4 --kill-on-bad-exit=1"
     assert launcher(compute(nodes=2), 4, 8) == f"{step} python $SCRIPTS/launch.py"
 

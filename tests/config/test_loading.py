@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import yaml
 
 from tokenshift.config.loading import load_study
 from tokenshift.config.recipes import DAPO
+from tokenshift.config.study import Study
 from tokenshift.errors import StudyError
 
 ROOT = Path(__file__).parents[2]
@@ -217,3 +219,28 @@ def test_a_missing_study_names_the_nearest(tmp_path):
         load_study("minature", ROOT)
     with pytest.raises(StudyError, match=r"no study file .*nowhere\.yaml"):
         load_study(str(tmp_path / "nowhere.yaml"))
+
+
+def numbers_in(schema: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each integer or number in a JSON schema, with its place."""
+    if schema.get("type") in ("integer", "number") and not {"enum", "const"} & schema.keys():
+        yield where, schema
+    for key, inner in schema.items():
+        for part in inner if isinstance(inner, list) else [inner]:
+            if isinstance(part, dict):
+                yield from numbers_in(part, f"{where}/{key}")
+
+
+def test_every_number_of_a_study_has_both_bounds():
+    found = dict(numbers_in(Study.model_json_schema()))
+    assert len(found) > 80
+    for where, number in found.items():
+        assert {"minimum", "exclusiveMinimum"} & number.keys(), where
+        assert {"maximum", "exclusiveMaximum"} & number.keys(), where
+
+
+def test_messages_are_cut_to_a_line_each(tmp_path):
+    study = changed("evaluation.samples", "x" * 10_000) | {"k" * 10_000: 1}
+    lines = refusal(written(tmp_path, yaml.safe_dump(study))).splitlines()
+    assert len(lines) == 2
+    assert max(map(len, lines)) < 600

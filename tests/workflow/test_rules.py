@@ -96,3 +96,9 @@ def test_the_published_setting_is_planned_within_20_seconds(checkout):
     assert int(re.search(r"^total +(\d+)$", result.stdout, re.MULTILINE)[1]) > 1000
     # Of the processor: the time on the clock is that of whatever else the machine does.
     assert (after.children_user + after.children_system) - (before.children_user + before.children_system) < 20
+
+
+def test_no_command_depends_on_how_many_cores_a_run_was_given():
+    """Snakemake lowers `threads` to the cores there are: scripts take theirs from the study, through the spec."""
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        assert "{threads}" not in file.read_text()

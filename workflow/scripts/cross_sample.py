@@ -7,7 +7,13 @@ import torch
 from tokenshift.artifacts import read_parquet, scan_parquet, write_parquet
 from tokenshift.command import run
 from tokenshift.config.specs import CrossSampleSpec
-from tokenshift.cross_sampling.sweeps import criterion_values, run_sweep, sweep_parser, sweep_thresholds
+from tokenshift.cross_sampling.sweeps import (
+    criterion_values,
+    require_all_problems,
+    run_sweep,
+    sweep_parser,
+    sweep_thresholds,
+)
 from tokenshift.registries.criteria import ALL, NONE, criterion
 from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS, SCORES
 from tokenshift.shards import shard
@@ -20,11 +26,14 @@ def main() -> None:
     spec = args.spec
     torch.set_num_threads(spec.compute.threads)
     chosen, thresholds = criterion(spec.criterion), spec.thresholds
+    all_problems = read_parquet(args.problems, PROBLEMS)
     if thresholds is None:
-        values = criterion_values(scan_parquet(args.scores, SCORES), chosen, spec.direction)
+        scores = scan_parquet(args.scores, SCORES)
+        require_all_problems(scores, all_problems, args.scores)
+        values = criterion_values(scores, chosen, spec.direction)
         thresholds = sweep_thresholds(values, spec.quantiles, chosen)
     ordered = [NONE, *sorted(thresholds, reverse=True), ALL]
-    problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
+    problems = shard(all_problems, *args.shard)
     table = run_sweep(spec, args.base, args.tuned, problems, chosen, {threshold: threshold for threshold in ordered})
     write_parquet(args.output, table, CROSS_SAMPLES, spec.plain(), ("torch", "transformers", "math-verify"))
 

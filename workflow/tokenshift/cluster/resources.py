@@ -72,7 +72,7 @@ def launcher(compute: "Compute", gpus: int, threads: int) -> str:
     """
     if compute.nodes == 1:
         # The deepspeed launcher would take GPUs 0, 1 ... whatever SLURM gave, and one port for all jobs of a node.
-        return f"torchrun --standalone --nproc-per-node={gpus}" if gpus > 1 else "python"
+        return f"python -m torch.distributed.run --standalone --nproc-per-node={gpus}" if gpus > 1 else "python"
     processes = max(1, gpus)
     step = f"srun --nodes={compute.nodes} --ntasks={compute.nodes * processes} --ntasks-per-node={processes}"
     step += f" --cpus-per-task={threads}"

@@ -25,6 +25,16 @@ from tokenshift.shards import add_shard_argument
 NEAR_TIE = 1e-5  # margin below which the rounding of another batch could decide otherwise
 
 
+def require_all_problems(scores: pl.LazyFrame, problems: pl.DataFrame, file: Path) -> None:
+    """Raise StudyError unless `scores` (schemas.SCORES), from `file`, are of each of `problems` and of no other."""
+    scored = set(scores.select(pl.col("problem_id").unique()).collect()["problem_id"])
+    if differing := sorted(scored ^ set(problems["problem_id"])):
+        raise StudyError(
+            f"{file} is of another problem set: {len(differing)} problems are in one of the two alone, the first "
+            f"{differing[0]}; make it again: `snakemake --forcerun {file}`"
+        )
+
+
 def criterion_values(scores: pl.LazyFrame, criterion: Criterion, direction: str) -> np.ndarray:
     """The criterion at every position of the primary's own responses (schemas.SCORES); finite values alone."""
     primary, intervention = DIRECTIONS[direction]
