@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tiny_models import VOCABULARY, tiny_model
-from tokenshift.policies.forward import Batch, Sequences, own_head, plan, response_hidden_states
+from tokenshift.policies.forward import Batch, Sequences, SplitModel, plan, response_hidden_states
 
 ARCHITECTURES = ["Qwen2", "Llama", "Gemma2", "Gemma3", "Cohere", "Granite", "Phi", "GPT2", "OPT"]
 
@@ -24,16 +24,16 @@ def test_the_head_is_the_models_own_in_every_architecture(architecture):
     with torch.inference_mode():
         expected = model(tokens).logits[0, 3:11]
         given = Sequences([tokens[0, :4].tolist()], [tokens[0, 4:].tolist()])
-        hidden = response_hidden_states(model, given, Batch([0], False))
-        with own_head(model) as head:
-            found = torch.cat([head(hidden[:5]), head(hidden[5:])])
+        split = SplitModel(model)
+        hidden = response_hidden_states(split, given, Batch([0], False))
+        found = torch.cat([split.logits(hidden[:5]), split.logits(hidden[5:])])
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(model(tokens).logits[0, 3:11], expected)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_prompt_computed_once_gives_the_same_states(architecture):
-    model = tiny_model(architecture, 0).double()
+    model = SplitModel(tiny_model(architecture, 0).double())
     given = sequences([5, 1, 9, 7], prompts=[0, 0, 0, 0])
     with torch.inference_mode():
         apart, shared = (response_hidden_states(model, given, Batch([0, 1, 2, 3], share)) for share in (False, True))
@@ -41,7 +41,7 @@ def test_a_prompt_computed_once_gives_the_same_states(architecture):
 
 
 def test_responses_of_one_token_come_from_the_shared_prompt_alone():
-    model = tiny_model("Qwen2", 0).double()
+    model = SplitModel(tiny_model("Qwen2", 0).double())
     given = sequences([1, 1], prompts=[0, 0])
     with torch.inference_mode():
         apart, shared = (response_hidden_states(model, given, Batch([0, 1], share)) for share in (False, True))
@@ -66,12 +66,25 @@ def test_a_prompt_is_shared_only_where_it_pays():
     assert not any(batch.shared for batch in plan(Sequences([long_prompt] * 8, responses), 10_000))  # fills little
 
 
-def test_a_wrapped_decoder_stays_wrapped():
+def test_a_wrapped_forward_is_not_called_for_the_head():
     """Where the parts of a model lie on several devices, their forwards are wrapped on the instances."""
     model = tiny_model("Qwen2", 0)
-    decoder = model.get_decoder()
-    own = decoder.forward
-    decoder.forward = wrapper = lambda *args, **kwargs: own(*args, **kwargs)
-    with own_head(model):
-        pass
-    assert decoder.forward is wrapper
+    split = SplitModel(model)
+    with torch.inference_mode():
+        hidden = split.hidden_states(input_ids=torch.tensor([[3, 4]]))[0]
+        expected = split.logits(hidden)
+        own, calls = model.forward, []
+        model.forward = lambda *args, **kwargs: (calls.append(1), own(*args, **kwargs))[1]
+        again = SplitModel(model)
+        again.hidden_states(input_ids=torch.tensor([[3, 4]]))
+        assert torch.equal(again.logits(hidden), expected)
+    assert not calls
+
+
+def test_a_split_model_shares_its_parameters_and_is_left_as_it_is():
+    model = tiny_model("Qwen2", 0)
+    decoder, names = model.model, [name for name, _ in model.named_parameters()]
+    split = SplitModel(model)
+    assert model.model is decoder
+    assert [name for name, _ in model.named_parameters()] == names
+    assert split._head_model.lm_head is model.lm_head

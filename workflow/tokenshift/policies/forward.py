@@ -1,13 +1,13 @@
 """Final hidden states of a model along fixed responses, in batches, and its output head apart from its decoder."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+from transformers.utils import ModelOutput
 
 # A prompt is computed once for its responses where that saves this share of their tokens, and they fill this share of a
 # batch: the responses to several prompts no longer share a forward pass.
@@ -61,26 +61,96 @@ def _cut(rows: list[int], sequences: Sequences, batch_tokens: int) -> Iterator[l
         yield batch
 
 
-def response_hidden_states(model: PreTrainedModel, sequences: Sequences, batch: Batch) -> Tensor:
+class SplitModel:
+    """A causal LM in two parts: its decoder, up to final hidden states, and its head, from there to logits.
+
+    The head is the model's own forward pass in a second model that shares all its modules but the decoder: whatever an
+    architecture does after its decoder (biases, scaling, soft-capping) is included. The model itself is left as it is.
+    """
+
+    def __init__(self, model: PreTrainedModel):
+        self.model = model
+        self.decoder = _decoder_of(model)
+        self._given = _Given(self.decoder)
+        self._head_model = _with_module(model, self.decoder, self._given)
+
+    def hidden_states(self, **inputs: object) -> Tensor:
+        """Final hidden states (B, T, H) of the decoder, called with `inputs`."""
+        output = self.decoder(**inputs)
+        self._given.kind = type(output)
+        return output.last_hidden_state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (N, V) of final hidden states (N, H), which `hidden_states` gave before."""
+        self._given.hidden = hidden[None]
+        placeholder = torch.zeros(1, 1, dtype=torch.long, device=self.model.device)
+        try:
+            return self._head_model(input_ids=placeholder, use_cache=False).logits[0]
+        finally:
+            self._given.hidden = None
+
+
+class _Given(torch.nn.Module):
+    """In a decoder's place: gives hidden states that are known already, as an output of the decoder's own kind."""
+
+    def __init__(self, decoder: torch.nn.Module):
+        super().__init__()
+        self.__dict__["_decoder"] = decoder  # for whatever else is asked of it; no submodule
+        self.kind: type[ModelOutput] = ModelOutput
+        self.hidden: Tensor | None = None
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.__dict__["_decoder"], name)
+
+    def forward(self, *_: object, **__: object) -> ModelOutput:
+        return self.kind(last_hidden_state=self.hidden)
+
+
+def _decoder_of(model: PreTrainedModel) -> torch.nn.Module:
+    """The part of a causal LM (or of the text model of a multi-modal one) that gives final hidden states."""
+    decoder = model.get_decoder()
+    if decoder is not model:
+        return decoder
+    return next(child for child in model.children() if isinstance(child, PreTrainedModel))
+
+
+def _with_module(model: torch.nn.Module, replaced: torch.nn.Module, by: torch.nn.Module) -> torch.nn.Module:
+    """A model with the modules of `model`, but for `replaced`, in whose place is `by`; parameters are shared."""
+    if model is replaced:
+        return by
+    twin = copy.copy(model)
+    twin.__dict__.pop(
+        "forward", None
+    )  # where parts of the model lie on several devices, a wrapper around the original's
+    twin._modules = {
+        name: _with_module(child, replaced, by)
+        if child and any(part is replaced for part in child.modules())
+        else child
+        for name, child in model._modules.items()
+    }
+    return twin
+
+
+def response_hidden_states(split: SplitModel, sequences: Sequences, batch: Batch) -> Tensor:
     """Final hidden states (N, H) that predict the tokens of the batch's responses, one response after another.
 
     Rows are padded on the right: under causal attention no real position sees the padding.
     """
-    responses = [sequences.responses[row] for row in batch.rows]
+    model, responses = split.model, [sequences.responses[row] for row in batch.rows]
     if not batch.shared or len(batch.rows) == 1 or model._is_stateful:  # recurrent states have no cache to repeat
         prompts = [sequences.prompts[row] for row in batch.rows]
         given = [[*prompt, *response[:-1]] for prompt, response in zip(prompts, responses, strict=True)]
-        hidden = model.get_decoder()(input_ids=_padded(given).to(model.device), use_cache=False).last_hidden_state
+        hidden = split.hidden_states(input_ids=_padded(given).to(model.device), use_cache=False)
         spans = [(len(prompt) - 1, len(tokens)) for prompt, tokens in zip(prompts, given, strict=True)]
         return torch.cat([row[start:end] for row, (start, end) in zip(hidden, spans, strict=True)])
     prompt = torch.tensor([sequences.prompts[batch.rows[0]]], device=model.device)
     cache = DynamicCache(config=model.config)
-    first = model.get_decoder()(input_ids=prompt, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
+    first = split.hidden_states(input_ids=prompt, past_key_values=cache, use_cache=True)[:, -1]
     cache.batch_repeat_interleave(len(responses))
     given = _padded([response[:-1] for response in responses]).to(model.device)
     if given.shape[1] == 0:
         return first.expand(len(responses), -1)
-    rest = model.get_decoder()(input_ids=given, past_key_values=cache, use_cache=True).last_hidden_state
+    rest = split.hidden_states(input_ids=given, past_key_values=cache, use_cache=True)
     states = ((first, row[: len(response) - 1]) for row, response in zip(rest, responses, strict=True))
     return torch.cat([state for of_response in states for state in of_response])
 
@@ -90,28 +160,3 @@ def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
     for padded_row, row in zip(padded, rows, strict=True):
         padded_row[: len(row)] = torch.tensor(row)
     return padded
-
-
-@contextlib.contextmanager
-def own_head(model: PreTrainedModel) -> Iterator[Callable[[Tensor], Tensor]]:
-    """From final hidden states (N, H) to logits (N, V), by the model's own forward with its decoder stepping aside.
-
-    Whatever an architecture does after its decoder (biases, scaling, soft-capping) is thereby included.
-    """
-    decoder = model.get_decoder()
-    replaced = decoder.__dict__.get("forward")  # where parts of the model lie on several devices, a wrapper
-    given: list[Tensor] = []
-    decoder.forward = lambda *args, **kwargs: BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=given[-1])
-    placeholder = torch.zeros(1, 1, dtype=torch.long, device=model.device)
-
-    def head(hidden: Tensor) -> Tensor:
-        given[:] = [hidden[None]]
-        return model(input_ids=placeholder, use_cache=False).logits[0]
-
-    try:
-        yield head
-    finally:
-        if replaced is None:
-            del decoder.forward
-        else:
-            decoder.forward = replaced

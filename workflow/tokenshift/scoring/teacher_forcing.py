@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tokenshift.config.measurements import Compared, Truncation
 from tokenshift.distributions.comparison import compare
 from tokenshift.errors import StudyError
-from tokenshift.policies.forward import Batch, Sequences, own_head, plan, response_hidden_states
+from tokenshift.policies.forward import Batch, Sequences, SplitModel, plan, response_hidden_states
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 from tokenshift.schemas import SCORES
@@ -91,11 +91,13 @@ def score(
     groups = _groups(rollouts, work.batch_tokens, *shard)
     in_shard = pl.concat(groups)
     _check_fits((base, tuned), in_shard)
+    vocabulary_size = min(base.vocabulary_size, tuned.vocabulary_size)
+    pair = _Pair(SplitModel(base.model), SplitModel(tuned.model), vocabulary_size)
     statistics = partial(compare, truncation=truncation, compared=compared)
     total = int(in_shard["response_token_ids"].list.len().sum())
     with progress(None, name, "token", total=total) as bar:
         for group in groups:
-            yield _score_group(base, tuned, group, statistics, work, bar)
+            yield _score_group(pair, group, statistics, work, bar)
 
 
 def _groups(rollouts: pl.DataFrame, stretch: int, number: int, count: int) -> list[pl.DataFrame]:
@@ -114,15 +116,22 @@ def _groups(rollouts: pl.DataFrame, stretch: int, number: int, count: int) -> li
     return [group for place, group in enumerate(groups) if place * count // len(groups) == number] or [rollouts.clear()]
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """Both models, and how many of their outputs are tokens."""
+
+    base: SplitModel
+    tuned: SplitModel
+    vocabulary_size: int
+
+
 @torch.inference_mode()
-def _score_group(
-    base: Policy, tuned: Policy, rollouts: pl.DataFrame, statistics: Statistics, work: Work, bar: tqdm
-) -> pa.Table:
+def _score_group(pair: _Pair, rollouts: pl.DataFrame, statistics: Statistics, work: Work, bar: tqdm) -> pa.Table:
     sequences = Sequences(rollouts["prompt_token_ids"].to_list(), rollouts["response_token_ids"].to_list())
     keys = list(zip(rollouts["problem_id"], rollouts["sample"], strict=True))
     by_response: list[dict[str, np.ndarray]] = [{} for _ in keys]
     for batch in plan(sequences, work.batch_tokens):
-        columns = _score_batch(base, tuned, sequences, batch, statistics, work.chunk_positions, bar)
+        columns = _score_batch(pair, sequences, batch, statistics, work.chunk_positions, bar)
         lengths = [len(sequences.responses[row]) for row in batch.rows]
         _check_finite(columns, [keys[row] for row in batch.rows], lengths)
         for column, values in columns.items():
@@ -132,26 +141,20 @@ def _score_group(
 
 
 def _score_batch(
-    base: Policy,
-    tuned: Policy,
-    sequences: Sequences,
-    batch: Batch,
-    statistics: Statistics,
-    chunk_positions: int,
-    bar: tqdm,
+    pair: _Pair, sequences: Sequences, batch: Batch, statistics: Statistics, chunk_positions: int, bar: tqdm
 ) -> dict[str, np.ndarray]:
     """Columns of the batch's response positions, one response after another, in chunks of positions."""
-    device, vocabulary_size = base.model.device, min(base.vocabulary_size, tuned.vocabulary_size)
-    hidden = [response_hidden_states(policy.model, sequences, batch) for policy in (base, tuned)]
+    device = pair.base.model.device
+    models = (pair.base, pair.tuned)
+    hidden = [response_hidden_states(split, sequences, batch) for split in models]  # on two GPUs, at once
     tokens = torch.tensor([token for row in batch.rows for token in sequences.responses[row]], device=device)
     chunks = []
-    with own_head(base.model) as base_head, own_head(tuned.model) as tuned_head:
-        for start in range(0, len(tokens), chunk_positions):
-            chunk = slice(start, start + chunk_positions)
-            blocks = (base_head(hidden[0][chunk]), tuned_head(hidden[1][chunk]))
-            logits = (block[:, :vocabulary_size].to(device) for block in blocks)
-            chunks.append({name: values.cpu().numpy() for name, values in statistics(*logits, tokens[chunk]).items()})
-            bar.update(len(tokens[chunk]))
+    for start in range(0, len(tokens), chunk_positions):
+        chunk = slice(start, start + chunk_positions)
+        blocks = [split.logits(states[chunk]) for split, states in zip(models, hidden, strict=True)]
+        logits = (block[:, : pair.vocabulary_size].to(device) for block in blocks)
+        chunks.append({name: values.cpu().numpy() for name, values in statistics(*logits, tokens[chunk]).items()})
+        bar.update(len(tokens[chunk]))
     return {column: np.concatenate([chunk[column] for chunk in chunks]) for column in chunks[0]}
 
 

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from tokenshift.distributions.log_probabilities import at_least_float32, entropy, log_probabilities
-from tokenshift.policies.forward import own_head
+from tokenshift.policies.forward import SplitModel
 from tokenshift.training.batches import Padded
 
 CHUNK_BYTES = 2**28  # of float32 logits at once
@@ -31,17 +31,18 @@ class TokenModel(nn.Module):
         super().__init__()
         self.model = model
         self.in_step = in_step
+        self._split: SplitModel | None = None  # of the model as DeepSpeed has changed it
 
     def forward(
         self, batch: Padded, temperature: float = 1.0, with_entropies: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Log-probabilities (B, T) and entropies (B, T) or None, float32, in nats; 0 where `batch` has no target."""
-        decoder = self.model.get_decoder()
-        hidden = decoder(input_ids=batch.tokens[:, :-1], use_cache=False).last_hidden_state[:, batch.first - 1 :]
+        self._split = split = self._split or SplitModel(self.model)
+        hidden = split.hidden_states(input_ids=batch.tokens[:, :-1], use_cache=False)[:, batch.first - 1 :]
         states, targets = hidden[batch.mask], batch.targets[batch.mask]  # (N, H), (N,)
 
         def at_targets(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-            logits = self._logits(states)
+            logits = split.logits(states)
             logp = log_probs(logits, targets, temperature)
             return (logp, entropy(log_probabilities(logits, temperature))) if with_entropies else (logp,)
 
@@ -50,11 +51,6 @@ class TokenModel(nn.Module):
             for values in self._by_chunks(at_targets, states, targets)
         ]
         return in_place[0], in_place[1] if with_entropies else None
-
-    def _logits(self, states: Tensor) -> Tensor:
-        """Logits (N, V) from final hidden states (N, H), with all that the architecture does after its decoder."""
-        with own_head(self.model) as head:
-            return head(states)
 
     def _by_chunks(self, function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> list[Tensor]:
         """What `function` gives for `tensors` (N, ...), computed for a chunk of their rows at a time."""
