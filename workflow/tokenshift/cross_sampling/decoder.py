@@ -34,7 +34,8 @@ from tokenshift.cross_sampling.rows import Rows
 from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
 from tokenshift.distributions.sampling import Sampling
-from tokenshift.policies.cached_policy import PREFILL, CachedPolicy, DecodedTokens, probe_cache
+from tokenshift.policies.cached_policy import PREFILL, how_decoded, row_policy
+from tokenshift.policies.decoded import DecodedTokens
 from tokenshift.policies.generation import draw_tokens
 from tokenshift.policies.kv_cache import slots_for
 from tokenshift.policies.policy import Policy
@@ -119,14 +120,18 @@ class _Decoder:
             [task.criterion.thresholds(one, positions, vocabulary_size) for one in task.thresholds]
         )
         longest = max(map(len, task.prompts)) + positions
-        bytes_per_row = slots_for(longest) * sum(probe_cache(policy.model) for policy in (primary, intervention))
+        bytes_per_row = slots_for(longest) * sum(
+            how_decoded(policy.model).bytes_per_token for policy in (primary, intervention)
+        )
         n_rows = rows_within(resources.memory_mb, bytes_per_row, min(resources.batch_size, len(task.prompts)))
         self.tokens = DecodedTokens(n_rows, longest)
         self.primary, self.intervention = (
-            CachedPolicy(policy.model, vocabulary_size, self.tokens) for policy in (primary, intervention)
+            row_policy(policy.model, vocabulary_size, self.tokens) for policy in (primary, intervention)
         )
         longest_draft = LOGITS_MB * 10**6 // (8 * n_rows * vocabulary_size)
-        self.draft_lengths = DraftLengths(resources.draft, longest_draft, task.criterion.primary_alone)
+        # Tokens of a draft are taken back where it is cut.
+        draft = resources.draft if self.primary.advances_alone and self.intervention.advances_alone else 1
+        self.draft_lengths = DraftLengths(draft, longest_draft, task.criterion.primary_alone)
         self.rows = Rows.empty(n_rows, positions)
         self.cuts, self.decided = np.zeros((2, len(task.thresholds)))  # by threshold
         self.finished: dict[tuple[int, int], CrossSample] = {}  # by prompt and threshold
@@ -187,7 +192,7 @@ class _Decoder:
         cached.
         """
         last = self.rows.start + self.rows.drafted - 1
-        if 2 * len(going) <= len(active):
+        if 2 * len(going) <= len(active) or not self.primary.advances_alone:
             return self.primary.logits(going, last[going])
         cached = np.maximum(self.primary.cached - 1, 0)
         cached[going] = last[going]

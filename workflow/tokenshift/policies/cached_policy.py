@@ -1,7 +1,6 @@
-"""The tokens of rows that are decoded side by side, and one policy's keys and values of them."""
+"""One policy's keys and values of rows that are decoded side by side; how a model is decoded, found by trying."""
 
-from collections import deque
-from collections.abc import Sequence
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -11,88 +10,37 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from tokenshift.errors import NotFinite, StudyError
-from tokenshift.policies.kv_cache import RowCache, require_plain_cache
+from tokenshift.policies.decoded import DecodedTokens, RowPolicy
+from tokenshift.policies.kv_cache import RowCache, require_fixed_rope, windows
+from tokenshift.policies.own_cache import OwnCachePolicy, UncachedPolicy
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}  # of logits, in standard deviations; 0.5 in half precision
 PREFILL = 2048  # tokens, padding included, in one forward pass that only fills the cache
 
-_checked: WeakKeyDictionary[PreTrainedModel, int] = (
-    WeakKeyDictionary()
-)  # by model: bytes of one token's keys and values
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a model is decoded, and the memory of one token of a row, in bytes."""
+
+    kind: type[RowPolicy]
+    bytes_per_token: int
 
 
-class DecodedTokens:
-    """Tokens of the rows being decoded, prompts and responses; what policies have cached of them follows every change.
-
-    The active rows are always the first ones. Tokens beyond a row's own length may be stale.
-    """
-
-    def __init__(self, rows: int, longest: int):
-        self.tokens = np.zeros((rows, longest), dtype=np.int64)
-        self.active = rows
-        self.policies: list[CachedPolicy] = []
-
-    def refill(self, finished: Sequence[int], queue: deque[int]) -> tuple[dict[int, int], dict[int, int]]:
-        """What becomes of finished rows: the prompt that each takes from `queue`, or else the row that moves into it.
-
-        With the queue empty, the last active rows move, and fewer rows are active.
-        """
-        begun = {row: queue.popleft() for row in sorted(finished)[: len(queue)]}
-        empty = set(finished) - set(begun)
-        self.active -= len(empty)
-        sources = [row for row in range(self.active, self.active + len(empty)) if row not in empty]
-        return begun, dict(zip((row for row in sorted(empty) if row < self.active), sources, strict=True))
-
-    def write(self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray) -> None:
-        """Put `tokens` at `positions` of `rows` (one each); caches of these rows are valid up to there."""
-        self.tokens[rows, positions] = tokens
-        for policy in self.policies:
-            policy.cached[rows] = np.minimum(policy.cached[rows], positions)
-
-    def replace(self, row: int, tokens: Sequence[int]) -> None:
-        """Make `tokens` the sequence of `row`; caches stay valid up to the first token that changes."""
-        same = common_prefix(self.tokens[row, : len(tokens)], np.asarray(tokens))
-        self.tokens[row, same : len(tokens)] = tokens[same:]
-        for policy in self.policies:
-            policy.cached[row] = min(policy.cached[row], same)
-
-    def begin(self, prompts: dict[int, Sequence[int]]) -> None:
-        """Make prompts the sequences of rows and cache all but their last tokens, each distinct prompt once."""
-        for row, prompt in prompts.items():
-            self.replace(row, prompt)
-            self._borrow(row, len(prompt) - 1)
-        leaders = {tuple(prompt): row for row, prompt in reversed(prompts.items())}
-        for policy in self.policies:
-            policy.prefill(
-                np.array([*leaders.values()], dtype=np.int64), np.array([len(prompt) - 1 for prompt in leaders])
-            )
-        for row, prompt in prompts.items():
-            self._borrow(row, len(prompt) - 1)
-
-    def move(self, target: int, source: int, length: int) -> None:
-        """Let `target` hold what `source` does, its first `length` tokens."""
-        self.replace(target, self.tokens[source, :length])
-        self._borrow(target, length)
-
-    def _borrow(self, row: int, length: int) -> None:
-        for policy in self.policies:
-            policy.borrow(row, length)
-
-
-def common_prefix(tokens: np.ndarray, others: np.ndarray) -> int:
-    """How many first tokens of two arrays of one length agree."""
-    differ = tokens != others
-    return int(differ.argmax()) if differ.any() else len(tokens)
+_found: WeakKeyDictionary[PreTrainedModel, Decoding] = WeakKeyDictionary()
 
 
 class CachedPolicy:
-    """A model's cache of `decoded`; each forward pass runs the tokens that are not cached yet."""
+    """A model's cache of `decoded`; each forward pass runs the tokens that are not cached yet.
+
+    Raises StudyError when keys and values are not all that the model keeps.
+    """
+
+    advances_alone = True
 
     def __init__(self, model: PreTrainedModel, vocabulary_size: int, decoded: DecodedTokens):
         self.model, self.vocabulary_size, self.decoded = model, vocabulary_size, decoded
         rows, longest = decoded.tokens.shape
-        require_plain_cache(model, longest)
-        self.cache = RowCache(rows, longest)
+        self.cache = RowCache(rows, longest, windows(model))
         self.cached = np.zeros(rows, dtype=np.int64)  # tokens of each row whose keys and values are held
         self.forwards = self.prefills = 0
         decoded.policies.append(self)
@@ -145,7 +93,7 @@ class CachedPolicy:
         leading = bool((rows == np.arange(len(rows))).all())
         mask = self.cache.select(index, leading, place, is_real, int(ends.max()))
         if self.model.config._attn_implementation == "eager":
-            mask = torch.zeros_like(mask, dtype=self.model.dtype).masked_fill(~mask, torch.finfo(self.model.dtype).min)
+            mask = {kind: self._added(of_kind) for kind, of_kind in mask.items()}
 
         def keep_asked(module: torch.nn.Module, args: tuple, output: ModelOutput) -> ModelOutput:
             hidden = output.last_hidden_state
@@ -155,20 +103,44 @@ class CachedPolicy:
         hook = self.model.get_decoder().register_forward_hook(keep_asked)
         try:
             output = self.model(
-                input_ids=token, attention_mask=mask, position_ids=place, past_key_values=self.cache, use_cache=True
+                input_ids=token,
+                attention_mask=mask if len(mask) > 1 else next(iter(mask.values())),
+                position_ids=place,
+                past_key_values=self.cache,
+                use_cache=True,
             )
         finally:
             hook.remove()
         self.cached[rows] = ends
         return output.logits[0, :, : self.vocabulary_size]
 
+    def _added(self, mask: Tensor) -> Tensor:
+        """A mask as what is added to attention scores."""
+        lowest = torch.finfo(self.model.dtype).min
+        return torch.zeros_like(mask, dtype=self.model.dtype).masked_fill(~mask, lowest)
+
+    def bytes_per_token(self) -> int:
+        """Memory of a token of one row, known after a forward pass."""
+        return self.cache.bytes_per_slot()
+
+
+def row_policy(model: PreTrainedModel, vocabulary_size: int, decoded: DecodedTokens) -> RowPolicy:
+    """The policy of a model that computes the rows of `decoded`.
+
+    Raises StudyError when the model cannot be decoded with a cache.
+    """
+    require_fixed_rope(model, decoded.tokens.shape[1])
+    return how_decoded(model).kind(model, vocabulary_size, decoded)
+
 
 @torch.inference_mode()
-def probe_cache(model: PreTrainedModel) -> int:
-    """Check by forward passes that a model can be decoded with a cache; bytes of one token's keys and values.
+def how_decoded(model: PreTrainedModel) -> Decoding:
+    """How a model is decoded, found by forward passes: its rows side by side, or else one after another.
 
-    Raises NotFinite when the model's logits are not finite, and StudyError, at the first call for a model, when with
-    the cache it does not give the logits that it gives without one. That is a question of how it computes, not of its
+    The first of CachedPolicy, OwnCachePolicy and UncachedPolicy that gives the logits of the model without a cache.
+
+    Raises NotFinite when the model's logits are not finite, and StudyError, at the first call for a model, when with a
+    cache it does not give the logits that it gives without one. That is a question of how it computes, not of its
     weights: while a model is trained in half precision, its rounding errors on the few tokens of this check can outgrow
     any tolerance.
     """
@@ -177,20 +149,50 @@ def probe_cache(model: PreTrainedModel) -> int:
     plain = model(input_ids=torch.from_numpy(tokens[None]).to(model.device), use_cache=False).logits[0]
     if not plain.isfinite().all():
         raise NotFinite(f"{type(model).__name__} {model.config.name_or_path}: its logits are not finite")
-    if model in _checked:
-        return _checked[model]
+    if model in _found:
+        return _found[model]
+    beginning = model(input_ids=torch.from_numpy(tokens[None, :3]).to(model.device), use_cache=False).logits[0]
+    if not (beginning - plain[:3]).abs().max() <= _tolerance(model) * plain.std():
+        name = f"{type(model).__name__} {model.config.name_or_path}"
+        raise StudyError(f"{name} is no causal LM: later tokens change earlier logits")
+    causes = []
+    for kind in (CachedPolicy, OwnCachePolicy, UncachedPolicy):
+        try:
+            error, bytes_per_token = _tried(kind, model, tokens, plain)
+        except StudyError as refused:
+            causes.append(str(refused))
+            continue
+        # Recurrent states are computed in float32 whatever the model's precision.
+        loosened = 100 if kind is OwnCachePolicy and model.dtype == torch.float64 else 1
+        if error <= loosened * _tolerance(model) * plain.std():
+            return _found.setdefault(model, Decoding(kind, bytes_per_token))
+        causes.append(f"with {kind.__name__} its logits differ by {error:.3g} from those without a cache")
+    raise StudyError(
+        f"{type(model).__name__} {model.config.name_or_path} cannot be decoded with a cache: {'; '.join(causes)}. Its "
+        "responses can be scored if they come from elsewhere"
+    )
+
+
+def _tolerance(model: PreTrainedModel) -> float:
+    return TOLERANCE.get(model.dtype, 0.5)
+
+
+def _tried(kind: type[RowPolicy], model: PreTrainedModel, tokens: np.ndarray, plain: Tensor) -> tuple[Tensor, int]:
+    """Largest error of the logits of `tokens` with a cache, and bytes of a token; rows that are changed and taken back.
+
+    Raises StudyError when this kind of cache is not for this model.
+    """
     decoded = DecodedTokens(2, len(tokens))
-    cached = CachedPolicy(model, plain.shape[-1], decoded)
-    decoded.begin({0: tokens[:3][::-1], 1: tokens[:3]})
-    cached.logits(np.array([0, 1]), np.array([2, 2]))
-    decoded.replace(0, tokens)
-    decoded.replace(1, tokens)
-    rows, positions = np.array([0, 0, 1]), np.array([4, 5, 5])
-    error = (cached.logits(rows, positions, lag=len(tokens)) - plain[positions]).abs().max()
-    if not error <= TOLERANCE.get(model.dtype, 0.5) * plain.std():
-        raise StudyError(
-            f"{type(model).__name__} {model.config.name_or_path} cannot be decoded in rows that advance independently: "
-            f"with a cache its logits differ by {error:.3g} from those without"
-        )
-    _checked[model] = cached.cache.bytes_per_slot()
-    return _checked[model]
+    try:
+        cached = kind(model, plain.shape[-1], decoded)
+        decoded.begin({0: tokens[:3][::-1], 1: tokens[:3]})
+        cached.logits(np.array([0, 1]), np.array([2, 2]))
+        decoded.replace(0, tokens)
+        decoded.replace(1, tokens)
+        rows, positions = np.array([0, 0, 1]), np.array([4, 5, 5])
+        found = cached.logits(rows, positions, lag=len(tokens))
+    except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise StudyError(f"{kind.__name__} fails: {' '.join(str(error).split())[:200]}") from None
+    return (found - plain[positions]).abs().max(), cached.bytes_per_token()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils import ModelOutput
 
 # A prompt is computed once for its responses where that saves this share of their tokens, and they fill this share of a
@@ -137,7 +138,7 @@ def response_hidden_states(split: SplitModel, sequences: Sequences, batch: Batch
     Rows are padded on the right: under causal attention no real position sees the padding.
     """
     model, responses = split.model, [sequences.responses[row] for row in batch.rows]
-    if not batch.shared or len(batch.rows) == 1 or model._is_stateful:  # recurrent states have no cache to repeat
+    if not batch.shared or len(batch.rows) == 1 or not _keeps_only_keys_and_values(model):
         prompts = [sequences.prompts[row] for row in batch.rows]
         given = [[*prompt, *response[:-1]] for prompt, response in zip(prompts, responses, strict=True)]
         hidden = split.hidden_states(input_ids=_padded(given).to(model.device), use_cache=False)
@@ -153,6 +154,12 @@ def response_hidden_states(split: SplitModel, sequences: Sequences, batch: Batch
     rest = split.hidden_states(input_ids=given, past_key_values=cache, use_cache=True)
     states = ((first, row[: len(response) - 1]) for row, response in zip(rest, responses, strict=True))
     return torch.cat([state for of_response in states for state in of_response])
+
+
+def _keeps_only_keys_and_values(model: PreTrainedModel) -> bool:
+    """Whether a model's cache of a prompt can be repeated for several responses: recurrent states cannot."""
+    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    return not model._is_stateful and kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from tokenshift.distributions.sampling import Sampling, draw_with_margins, probabilities
 from tokenshift.errors import NotFinite
-from tokenshift.policies.cached_policy import CachedPolicy, DecodedTokens, probe_cache
+from tokenshift.policies.cached_policy import row_policy
+from tokenshift.policies.decoded import DecodedTokens
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 
@@ -69,9 +70,8 @@ def _generate(
     name: str | None,
     cancelled: Callable[[], bool],
 ) -> list[list[int]]:
-    probe_cache(policy.model)
     decoded = DecodedTokens(rows, max(map(len, prompts), default=0) + sampling.max_new_tokens)
-    cached = CachedPolicy(policy.model, policy.vocabulary_size, decoded)
+    cached = row_policy(policy.model, policy.vocabulary_size, decoded)
     responses: list[list[int]] = [[] for _ in prompts]
     # Of each row the prompt that it answers, the tokens of that prompt, and those of its response.
     prompt, starts, lengths = (np.zeros(rows, dtype=np.int64) for _ in range(3))

@@ -5,7 +5,9 @@ length: what lies in later slots is stale, never attended to, and overwritten wh
 """
 
 import inspect
+from collections.abc import Mapping
 from functools import partial
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from tokenshift.errors import StudyError
 STEP = 32  # slots: keys and values are read, and grow, in multiples of this
 MASKED_ATTENTION = ("sdpa", "eager")  # implementations that take a mask per query
 LENGTH_DEPENDENT_ROPE = {"dynamic": "max_position_embeddings", "longrope": "original_max_position_embeddings"}
+
+Window = int | None  # slots that a query sees, its own included; None for all
 
 
 def slots_for(longest: int) -> int:
@@ -91,12 +95,17 @@ def _grown(held: Tensor, capacity: int) -> Tensor:
 class RowCache(Cache):
     """The cache of one model for a number of rows, as transformers' models use it."""
 
-    def __init__(self, rows: int, longest: int):
+    def __init__(self, rows: int, longest: int, windows: Mapping[str, Window]):
+        """`windows`: how far the layers of each kind look back."""
         self.slots = Slots(rows, longest)
+        self._windows = windows
         super().__init__(layer_class_to_replicate=partial(RowLayer, self.slots))
 
-    def select(self, rows: Tensor, leading: bool, positions: Tensor, real: Tensor, longest: int) -> Tensor:
-        """Prepare a forward pass over tokens of `rows` (B,) at `positions` (B, Q); its mask (B, 1, Q, extent).
+    def select(self, rows: Tensor, leading: bool, positions: Tensor, real: Tensor, longest: int) -> dict[str, Tensor]:
+        """Prepare a forward pass over tokens of `rows` (B,) at `positions` (B, Q).
+
+        Returns the mask (B, 1, Q, extent) of each kind of layers: a query sees the slots up to its own, within a window
+        the last ones alone.
 
         Padding, where `real` (B, Q) is false, is written to the last slot, which no token uses. `leading` says that the
         rows are 0 to B - 1, which are read without a copy; `longest` is one more than the largest position.
@@ -107,7 +116,11 @@ class RowCache(Cache):
             slots.capacity = min(slots.limit, max(extent, slots.capacity * 5 // 4 // STEP * STEP) + STEP)
         slots.rows, slots.leading, slots.extent = rows, leading, extent
         slots.places = positions.where(real, slots.capacity - 1)
-        return positions[:, None, :, None] >= torch.arange(extent, device=positions.device)
+        ahead = positions[:, None, :, None] - torch.arange(extent, device=positions.device)
+        return {
+            kind: (ahead >= 0) if window is None else (ahead >= 0) & (ahead < window)
+            for kind, window in self._windows.items()
+        }
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` slots of one row to another."""
@@ -120,11 +133,14 @@ class RowCache(Cache):
         return sum(states.shape[1] * states.shape[3] * states.element_size() for states in held)
 
 
-def require_plain_cache(model: PreTrainedModel, longest: int) -> None:
-    """Raise StudyError, naming the model, unless keys and values are all it keeps of sequences of `longest` tokens."""
+def windows(model: PreTrainedModel) -> dict[str, Window]:
+    """How far each kind of attention layers of `model` looks back, by the names in its configuration's layer_types.
+
+    Raises StudyError, naming the model, when keys and values are not all it keeps of a sequence.
+    """
     config = model.config.get_text_config(decoder=True)
 
-    def refuse(reason: str) -> None:
+    def refuse(reason: str) -> NoReturn:
         name = f"{type(model).__name__} {model.config.name_or_path}".strip()
         raise StudyError(f"{name} cannot be decoded in rows that advance independently: {reason}")
 
@@ -133,15 +149,29 @@ def require_plain_cache(model: PreTrainedModel, longest: int) -> None:
         refuse("its forward pass takes no cache, or no position for each token")
     if config._attn_implementation not in MASKED_ATTENTION:
         refuse(f"attention '{config._attn_implementation}' takes no mask per query; load it with 'sdpa'")
+    if "chunked_attention" in (getattr(config, "layer_types", None) or []):
+        refuse("its attention is cut into chunks of positions")
+    found: dict[str, Window] = {}
     for layer in DynamicCache(config=model.config).layers:
-        if isinstance(layer, DynamicSlidingWindowLayer):
-            if layer.sliding_window < longest:
-                refuse(f"its window of {layer.sliding_window} tokens is shorter than the run's {longest}")
-        elif type(layer) is not DynamicLayer:
+        if type(layer) is DynamicSlidingWindowLayer:
+            found["sliding_attention"] = layer.sliding_window
+        elif type(layer) is DynamicLayer:
+            found["full_attention"] = None
+        else:
             refuse(f"a layer of kind {type(layer).__name__} keeps more than keys and values, or less")
+    return found or {"full_attention": None}
+
+
+def require_fixed_rope(model: PreTrainedModel, longest: int) -> None:
+    """Raise StudyError, naming the model, when in sequences of `longest` tokens rotations depend on the longest."""
+    config = model.config.get_text_config(decoder=True)
     rope = getattr(config, "rope_parameters", None) or {}
     for parameters in rope.values() if all(isinstance(value, dict) for value in rope.values()) else [rope]:
         limit = LENGTH_DEPENDENT_ROPE.get(parameters.get("rope_type"))
         trained = parameters.get(limit, getattr(config, limit, longest)) if limit else longest
         if trained < longest:
-            refuse(f"beyond {trained} tokens its rotary embedding depends on the longest row; the run has {longest}")
+            name = f"{type(model).__name__} {model.config.name_or_path}".strip()
+            raise StudyError(
+                f"{name} cannot be decoded: beyond {trained} tokens its rotary embedding depends on the longest row, "
+                f"and the run has {longest}; lower max_new_tokens"
+            )

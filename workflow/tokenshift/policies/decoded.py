@@ -1,0 +1,93 @@
+"""The tokens of rows that are decoded side by side."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+class RowPolicy(Protocol):
+    """A policy that computes the rows of DecodedTokens, and what it has cached of them.
+
+    advances_alone: whether a row can be taken back, and run along beside others, at no cost.
+    """
+
+    cached: np.ndarray
+    advances_alone: bool
+    forwards: int
+    prefills: int
+
+    def borrow(self, row: int, length: int) -> None:
+        """Take over what another row has cached of the first `length` tokens of `row`."""
+
+    def prefill(self, rows: np.ndarray, ends: np.ndarray) -> None:
+        """Cache the tokens of `rows` before `ends`."""
+
+    def logits(self, rows: np.ndarray, positions: np.ndarray, lag: int = 0) -> Tensor:
+        """Next-token logits (N, V) after the tokens at `positions` of `rows` (N each)."""
+
+
+class DecodedTokens:
+    """Tokens of the rows being decoded, prompts and responses; what policies have cached of them follows every change.
+
+    The active rows are always the first ones. Tokens beyond a row's own length may be stale.
+    """
+
+    def __init__(self, rows: int, longest: int):
+        self.tokens = np.zeros((rows, longest), dtype=np.int64)
+        self.active = rows
+        self.policies: list[RowPolicy] = []
+
+    def refill(self, finished: Sequence[int], queue: deque[int]) -> tuple[dict[int, int], dict[int, int]]:
+        """What becomes of finished rows: the prompt that each takes from `queue`, or else the row that moves into it.
+
+        With the queue empty, the last active rows move, and fewer rows are active.
+        """
+        begun = {row: queue.popleft() for row in sorted(finished)[: len(queue)]}
+        empty = set(finished) - set(begun)
+        self.active -= len(empty)
+        sources = [row for row in range(self.active, self.active + len(empty)) if row not in empty]
+        return begun, dict(zip((row for row in sorted(empty) if row < self.active), sources, strict=True))
+
+    def write(self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray) -> None:
+        """Put `tokens` at `positions` of `rows` (one each); caches of these rows are valid up to there."""
+        self.tokens[rows, positions] = tokens
+        for policy in self.policies:
+            policy.cached[rows] = np.minimum(policy.cached[rows], positions)
+
+    def replace(self, row: int, tokens: Sequence[int]) -> None:
+        """Make `tokens` the sequence of `row`; caches stay valid up to the first token that changes."""
+        same = common_prefix(self.tokens[row, : len(tokens)], np.asarray(tokens))
+        self.tokens[row, same : len(tokens)] = tokens[same:]
+        for policy in self.policies:
+            policy.cached[row] = min(policy.cached[row], same)
+
+    def begin(self, prompts: dict[int, Sequence[int]]) -> None:
+        """Make prompts the sequences of rows and cache all but their last tokens, each distinct prompt once."""
+        for row, prompt in prompts.items():
+            self.replace(row, prompt)
+            self._borrow(row, len(prompt) - 1)
+        leaders = {tuple(prompt): row for row, prompt in reversed(prompts.items())}
+        for policy in self.policies:
+            policy.prefill(
+                np.array([*leaders.values()], dtype=np.int64), np.array([len(prompt) - 1 for prompt in leaders])
+            )
+        for row, prompt in prompts.items():
+            self._borrow(row, len(prompt) - 1)
+
+    def move(self, target: int, source: int, length: int) -> None:
+        """Let `target` hold what `source` does, its first `length` tokens."""
+        self.replace(target, self.tokens[source, :length])
+        self._borrow(target, length)
+
+    def _borrow(self, row: int, length: int) -> None:
+        for policy in self.policies:
+            policy.borrow(row, length)
+
+
+def common_prefix(tokens: np.ndarray, others: np.ndarray) -> int:
+    """How many first tokens of two arrays of one length agree."""
+    differ = tokens != others
+    return int(differ.argmax()) if differ.any() else len(tokens)
