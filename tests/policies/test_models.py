@@ -16,11 +16,11 @@ from tokenshift.policies.models import (
     REMOTE_CODE,
     load_model,
     load_tokenizer,
-    locate,
     require_loadable,
     require_weights,
     shared_vocabulary,
 )
+from tokenshift.policies.sources import locate
 
 
 def test_a_saved_model_loads_with_its_logits(tmp_path):

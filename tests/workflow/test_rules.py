@@ -98,6 +98,14 @@ def test_the_published_setting_is_planned_within_20_seconds(checkout):
     assert (after.children_user + after.children_system) - (before.children_user + before.children_system) < 20
 
 
+@pytest.mark.study
+@pytest.mark.parametrize("study", sorted(file.stem for file in (ROOT / "config/studies").glob("*.yaml")))
+def test_every_study_of_the_repository_can_be_planned(checkout, study):
+    planned = checkout.planned_rules("--config", f"study={study}")
+    assert planned >= {"problems", "rollouts", "scores", "table_claims", "figure_claims"}
+    assert study != "olmo3-rl-zero" or "checkpoint_scores" in planned
+
+
 def test_no_command_depends_on_how_many_cores_a_run_was_given():
     """Snakemake lowers `threads` to the cores there are: scripts take theirs from the study, through the spec."""
     for file in (ROOT / "workflow/rules").glob("*.smk"):

