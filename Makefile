@@ -15,7 +15,7 @@ PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-
 MOMENTS ?= 24
 SEED ?= 1
 
-.PHONY: help study report audit figure problems crate test fast-test processors drill lint format config lock
+.PHONY: help study report audit figure problems new estimate crate test fast-test processors drill lint format config lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' $(MAKEFILE_LIST) | while IFS=@ read -r target what; do printf '%-10s %s\n' "$$target" "$$what"; done
@@ -37,6 +37,12 @@ figure: $(INSTALLED) ## FIGURE=name: make one figure again; FROM_SCRATCH=1: in a
 
 problems: $(INSTALLED) ## what the study's problem sets hold: kinds of answers, unusable ones, overlaps; SET=name for one
 	python workflow/scripts/inspect_problems.py --study $(STUDY) $(if $(SET),--set $(SET))
+
+new: $(INSTALLED) ## write a study file: STUDY=name BASE=model TUNED=model, DATA=problems.jsonl
+	python workflow/scripts/new_study.py --name $(STUDY) --base $(BASE) --tuned $(TUNED) $(if $(DATA),--data $(DATA))
+
+estimate: $(INSTALLED) ## hours, memory and disk of a study, before it is run; BILLIONS=7 where models do not say
+	python workflow/scripts/estimate.py --study $(STUDY) $(if $(BILLIONS),--billions $(BILLIONS))
 
 # Files above 50 MB are described, not copied.
 crate: $(INSTALLED) ## the audited results as an RO-Crate; PRIVATE=1 leaves host names and absolute paths in it

@@ -110,3 +110,27 @@ def test_no_command_depends_on_how_many_cores_a_run_was_given():
     """Snakemake lowers `threads` to the cores there are: scripts take theirs from the study, through the spec."""
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         assert "{threads}" not in file.read_text()
+
+
+@pytest.mark.study
+def test_a_new_study_can_be_planned_and_is_not_overwritten(checkout):
+    (checkout.root / "data").mkdir()
+    (checkout.root / "data/mine.jsonl").write_text('{"problem_id": "a", "problem": "1 + 1", "answer": "2"}\n')
+    command = [sys.executable, "workflow/scripts/new_study.py", "--name", "mine"]
+    command += ["--base", "a/base", "--tuned", "b/tuned"]
+        sys.executable,
+        "workflow/scripts/new_study.py",
+        "--name",
+        "mine",
+        "--base",
+        "a/base",
+        "--tuned",
+        "b/tuned",
+    ]
+    environment = {**os.environ, "PYTHONPATH": "workflow"}
+    where = {"cwd": checkout.root, "env": environment, "capture_output": True, "text": True, "check": False}
+    made = subprocess.run([*command, "--data", "data/mine.jsonl"], **where)
+    assert made.returncode == 0, made.stderr
+    assert checkout.planned_rules("--config", "study=mine") >= {"rollouts", "scores", "cross_samples"}
+    again = subprocess.run(command, **where)
+    assert "config/studies/mine.yaml is there already" in again.stderr
