@@ -34,7 +34,7 @@ from tokenshift.policies.policy import Policy
 from tokenshift.registries.criteria import COIN, CRITERIA, NONE, Threshold
 
 TEXT = Path(__file__).parents[1] / "LICENSE"
-PARTS = ["passes", "speed", "sweep"]
+PARTS = ["passes", "padding", "speed", "sweep"]
 SAMPLES = 4  # responses per prompt
 SHAPES = {"135M": SMOLLM2_135M, "7B": QWEN2_7B}
 
@@ -73,6 +73,7 @@ class Bench:
         self.sampling = Sampling(1.0, args.top_p, args.length)
         self.asked = self.prompts_and_noise(text, args.requests)
         self.one = self.prompts_and_noise(text, args.single)
+        self.many = self.prompts_and_noise(text, args.many)
 
     def prompts_and_noise(self, text: list[int], rows: int) -> dict:
         """Prompts, each with several samples, and the noise of their responses."""
@@ -143,6 +144,19 @@ def measure_passes(bench: Bench, thresholds: dict[float, float]) -> None:
         print(f"random at {share:.0%}: {cost.forwards_per_token:.3f} forward passes a token, 1 + p = {1 + p:.3f}")
 
 
+def measure_padding(bench: Bench, thresholds: dict[float, float]) -> None:
+    """Print what many rows compute for each token, padding included."""
+    rows = bench.args.many
+    ways = [(f"js at {share:.0%}", [threshold], "js") for share, threshold in thresholds.items()]
+    ways += [(f"random at {share:.0%}", [share], "random") for share in thresholds]
+    for name, levels, criterion in ways:
+        _, cost, seconds = bench.decode(levels, bench.args.drafts[1], bench.many, rows, criterion)
+        print(
+            f"{rows} rows, {name}: {cost.computed / cost.decided:.2f} positions computed a token, "
+            f"{cost.computed / cost.needed:.3f} of those needed, {cost.decided / seconds:.1f} tokens/s"
+        )
+
+
 def measure_speed(bench: Bench, thresholds: dict[float, float]) -> None:
     """Print tokens a second of each way to decode."""
     print(f"plain generation by one policy: {bench.plain():.1f} tokens/s")
@@ -192,6 +206,7 @@ def main() -> None:
     parser.add_argument(
         "--single", type=int, default=4, help="responses where forward passes are counted, one at a time"
     )
+    parser.add_argument("--many", type=int, default=60, help="rows where computed positions are counted")
     parser.add_argument("--prompt", type=int, default=32, help="tokens of each prompt")
     parser.add_argument("--length", type=int, default=128, help="tokens of each response")
     parser.add_argument("--top_p", type=float, default=0.7)
@@ -200,9 +215,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=3, help="tokens decoded on whole prefixes")
     parser.add_argument("--memory_mb", type=int, default=8000)
     parser.add_argument("--near_tie", type=float, default=1e-5)
-    parser.add_argument(
-        "--parts", nargs="+", choices=["passes", "speed", "sweep"], default=["passes", "speed", "sweep"]
-    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     bench = Bench(args)
@@ -216,6 +229,8 @@ def main() -> None:
     thresholds = {share: float(np.quantile(scores, 1 - share)) for share in args.shares}
     if "passes" in args.parts:
         measure_passes(bench, thresholds)
+    if "padding" in args.parts:
+        measure_padding(bench, thresholds)
     if "speed" in args.parts:
         measure_speed(bench, thresholds)
     if "sweep" in args.parts:

@@ -118,15 +118,6 @@ def test_a_new_study_can_be_planned_and_is_not_overwritten(checkout):
     (checkout.root / "data/mine.jsonl").write_text('{"problem_id": "a", "problem": "1 + 1", "answer": "2"}\n')
     command = [sys.executable, "workflow/scripts/new_study.py", "--name", "mine"]
     command += ["--base", "a/base", "--tuned", "b/tuned"]
-        sys.executable,
-        "workflow/scripts/new_study.py",
-        "--name",
-        "mine",
-        "--base",
-        "a/base",
-        "--tuned",
-        "b/tuned",
-    ]
     environment = {**os.environ, "PYTHONPATH": "workflow"}
     where = {"cwd": checkout.root, "env": environment, "capture_output": True, "text": True, "check": False}
     made = subprocess.run([*command, "--data", "data/mine.jsonl"], **where)

@@ -93,6 +93,8 @@ def cross_sample(
     cost, policies = decoder.cost, decoder.tokens.policies
     cost.primary_forwards, cost.intervention_forwards = (policy.forwards for policy in policies)
     cost.prefills = sum(policy.prefills for policy in policies)
+    cost.computed = sum(policy.computed for policy in policies)
+    cost.needed = sum(policy.needed for policy in policies)
     return [
         [decoder.finished[prompt, level] for prompt in range(len(task.prompts))]
         for level in range(len(task.thresholds))

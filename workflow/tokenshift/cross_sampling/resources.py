@@ -22,6 +22,8 @@ class Cost:
     primary_forwards: int = 0
     intervention_forwards: int = 0
     prefills: int = 0  # forward passes that only fill a cache
+    computed: int = 0  # positions that they computed, prompts included, and padding
+    needed: int = 0  # the same without padding
     decided: int = 0  # positions decided by models
     cut: int = 0  # of these, positions that cut a draft, or at which a row waited for the intervention
     reused: int = 0  # response tokens known from another threshold

@@ -15,6 +15,8 @@ from tokenshift.policies.kv_cache import RowCache, require_fixed_rope, windows
 from tokenshift.policies.own_cache import OwnCachePolicy, UncachedPolicy
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}  # of logits, in standard deviations; 0.5 in half precision
+PADDED = 1.1  # computed positions over needed ones that are put up with
+PASS = 32  # positions that cost as much as a forward pass of its own
 PREFILL = 2048  # tokens, padding included, in one forward pass that only fills the cache
 
 
@@ -42,7 +44,7 @@ class CachedPolicy:
         rows, longest = decoded.tokens.shape
         self.cache = RowCache(rows, longest, windows(model))
         self.cached = np.zeros(rows, dtype=np.int64)  # tokens of each row whose keys and values are held
-        self.forwards = self.prefills = 0
+        self.forwards = self.prefills = self.computed = self.needed = 0
         decoded.policies.append(self)
 
     def borrow(self, row: int, length: int) -> None:
@@ -79,7 +81,22 @@ class CachedPolicy:
         return self._forward(batch, last + 1, which, positions)
 
     def _forward(self, rows: np.ndarray, ends: np.ndarray, which: np.ndarray, positions: np.ndarray) -> Tensor:
-        """Run the tokens of `rows` from what is cached to `ends`; logits after `positions` of rows[which]."""
+        """Run the tokens of `rows` from what is cached to `ends`; logits (N, V) after `positions` of rows[which].
+
+        Rows with much more to compute than others have a forward pass of their own: the others would be padded to them.
+        """
+        groups = without_much_padding(ends - self.cached[rows])
+        if len(groups) == 1:
+            return self._one_forward(rows, ends, which, positions)
+        parts, order = [], []
+        for group in groups:
+            asked = np.flatnonzero(np.isin(which, group))
+            place = np.searchsorted(group, which[asked])
+            parts.append(self._one_forward(rows[group], ends[group], place, positions[asked]))
+            order.append(asked)
+        return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(parts[0].device)]
+
+    def _one_forward(self, rows: np.ndarray, ends: np.ndarray, which: np.ndarray, positions: np.ndarray) -> Tensor:
         device = self.model.device
         starts = self.cached[rows]
         columns = starts[:, None] + np.arange((ends - starts).max())  # (B, Q)
@@ -112,6 +129,8 @@ class CachedPolicy:
         finally:
             hook.remove()
         self.cached[rows] = ends
+        self.computed += columns.size
+        self.needed += int(real.sum())
         return output.logits[0, :, : self.vocabulary_size]
 
     def _added(self, mask: Tensor) -> Tensor:
@@ -122,6 +141,30 @@ class CachedPolicy:
     def bytes_per_token(self) -> int:
         """Memory of a token of one row, known after a forward pass."""
         return self.cache.bytes_per_slot()
+
+
+def without_much_padding(widths: np.ndarray) -> list[np.ndarray]:
+    """Rows in groups, each padded to its widest: the computed positions, and PASS for each group, are fewest.
+
+    `widths` are the positions that each row has to compute; the rows of a group are in ascending order. All rows are
+    one group where that computes at most PADDED times what they need.
+    """
+    everything = np.arange(len(widths))
+    if len(widths) == 0 or len(widths) * widths.max() <= PADDED * widths.sum() + PASS:
+        return [everything]
+    order = np.argsort(-widths, kind="stable")
+    descending = widths[order]
+    # By how many rows, from the widest, are in groups already: the least cost, and where the last of the groups begins.
+    least, begins = np.zeros(len(widths) + 1), np.zeros(len(widths) + 1, dtype=np.int64)
+    for end in range(1, len(widths) + 1):
+        costs = least[:end] + (end - np.arange(end)) * descending[:end] + PASS
+        begins[end] = costs.argmin()
+        least[end] = costs[begins[end]]
+    groups, end = [], len(widths)
+    while end:
+        groups.append(np.sort(order[begins[end] : end]))
+        end = begins[end]
+    return groups
 
 
 def row_policy(model: PreTrainedModel, vocabulary_size: int, decoded: DecodedTokens) -> RowPolicy:

@@ -11,13 +11,16 @@ from torch import Tensor
 class RowPolicy(Protocol):
     """A policy that computes the rows of DecodedTokens, and what it has cached of them.
 
-    advances_alone: whether a row can be taken back, and run along beside others, at no cost.
+    advances_alone: whether a row can be taken back, and run along beside others, at no cost. computed: positions
+    computed so far, padding included; needed: without it.
     """
 
     cached: np.ndarray
     advances_alone: bool
     forwards: int
     prefills: int
+    computed: int
+    needed: int
 
     def borrow(self, row: int, length: int) -> None:
         """Take over what another row has cached of the first `length` tokens of `row`."""

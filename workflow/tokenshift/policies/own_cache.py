@@ -43,7 +43,7 @@ class OwnCachePolicy:
         self._after_prompt = [_State() for _ in range(rows)]  # what a row goes back to
         recurrent = "cache_params" in inspect.signature(model.forward).parameters
         self._cache_name = "cache_params" if recurrent else "past_key_values"
-        self.forwards = self.prefills = 0
+        self.forwards = self.prefills = self.computed = self.needed = 0
         decoded.policies.append(self)
 
     def borrow(self, row: int, length: int) -> None:
@@ -93,6 +93,8 @@ class OwnCachePolicy:
             output = self.model(input_ids=tokens, use_cache=True, **{self._cache_name: state.cache})
             state.cache, logits = output[self._cache_name], output.logits[0, :, : self.vocabulary_size]
             after += [logits[position - start] for position in asked if start <= position < stop]
+        self.computed += end - state.length
+        self.needed = self.computed
         state.length = self.cached[row] = end
         return after
 
