@@ -6,7 +6,7 @@ import processes
 from tiny_models import save_tokenizer, tiny_policy
 from tokenshift.config.models import Pretrained
 from tokenshift.config.specs import FetchSpec
-from tokenshift.policies.models import resolved
+from tokenshift.policies.sources import resolved
 from tokenshift.problems.sources import commit_of
 from tokenshift.provenance.hashes import sha256
 from tokenshift.provenance.records import read_record
@@ -28,7 +28,9 @@ def test_a_linked_model_is_recorded_with_its_source_and_the_hash_of_each_file(tm
     assert hashes.keys() == {file.name for file in source.iterdir()} - {"manifest.json", "manifest.json.prov.json"}
     record = read_record(f"{manifest}.prov.json")
     assert record["sources"] == [{"kind": "folder", "path": str(source), "resolved": str(source)}]
-    assert record["outputs"] == [{"path": "model/manifest.json", "sha256": sha256(manifest)}]
+    assert record["outputs"] == [
+        {"path": "model/manifest.json", "sha256": sha256(manifest), "bytes": manifest.stat().st_size}
+    ]
 
 
 def test_the_commit_of_a_hub_model_is_the_name_of_its_snapshot(tmp_path):

@@ -23,7 +23,7 @@ def killed_once_there_is(checkout: Checkout, file: Path, target: str) -> None:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *STUDY, "--", target]
     log = open(checkout.root / "main.log", "w")  # noqa: SIM115 (the process keeps it)
     process = subprocess.Popen(command, cwd=checkout.root, stdout=log, stderr=log, start_new_session=True)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not file.exists():
         assert time.monotonic() < until, (checkout.root / "main.log").read_text()[-3000:]
         assert process.poll() is None, (checkout.root / "main.log").read_text()[-3000:]
