@@ -225,9 +225,10 @@ def test_another_spec_is_another_run(tmp_path):
     assert spec_key({"a": 1, "b": 2}) == spec_key({"b": 2, "a": 1})
 
 
-def test_the_state_of_another_spec_is_refused(tmp_path):
+@pytest.mark.parametrize("text", ['{"a": 3}', '{"a": '])
+def test_the_state_of_another_spec_is_refused(tmp_path, text):
     training = run(tmp_path)
-    (training.root / "spec.json").write_text('{"a": 3}')
+    (training.root / "spec.json").write_text(text)
     with pytest.raises(StudyError, match="holds the state of another run"):
         run(tmp_path)
 

@@ -95,7 +95,11 @@ class Run:
 
     def _check_spec(self) -> None:
         known = self.root / "spec.json"
-        if known.is_file() and json.loads(known.read_text()) != self._spec:
+        try:
+            same = not known.is_file() or json.loads(known.read_text()) == self._spec
+        except ValueError:
+            same = False
+        if not same:
             raise StudyError(f"{self.root} holds the state of another run (see its spec.json); delete it to start anew")
         if self.world.first:
             self.model_folder.mkdir(parents=True, exist_ok=True)
