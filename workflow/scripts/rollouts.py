@@ -1,6 +1,7 @@
 """Sample responses of one model to a problem set, and grade them."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,6 +36,7 @@ def main() -> None:
     policy = load_policy(args.model, spec.compute)
     problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
     batch = prompt_batch(problems, evaluation.samples, tokenizer, spec.prompt)
+    print(f"the first prompt: {tokenizer.decode(batch.prompts[0])!r}, tokens {batch.prompts[0]}", file=sys.stderr)
     noise = uniforms(spec.seed, "token", batch.problem_ids, batch.samples, sampling.max_new_tokens)
     responses = generate(policy, batch.prompts, noise, sampling, evaluation.batch_size, name="rollouts")
     with Grader() as grader:

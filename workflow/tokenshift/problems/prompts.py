@@ -17,9 +17,19 @@ def prompt_text(prompt: Prompt, problem: str) -> str:
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, problem: str) -> list[int]:
     """Token ids of the prompt of `problem`: its text, as a user turn of the tokenizer's chat template if so asked.
 
-    Raises StudyError when a chat template is asked for and the tokenizer has none.
+    Raises StudyError when a chat template is asked for and the tokenizer has none, and when the token that begins a
+    sequence stands there twice.
     """
-    text = prompt_text(prompt, problem)
+    tokens = _encoded(tokenizer, prompt, prompt_text(prompt, problem))
+    if tokenizer.bos_token_id is not None and tokens[:2] == [tokenizer.bos_token_id] * 2:
+        raise StudyError(
+            f"prompts begin with {tokenizer.bos_token} twice: the tokenizer of {tokenizer.name_or_path} adds it, and "
+            "so does the study's `prompt.template` or the chat template; leave it out of the template"
+        )
+    return tokens
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, text: str) -> list[int]:
     if not prompt.chat:
         return tokenizer(text).input_ids
     if tokenizer.chat_template is None:
