@@ -14,7 +14,8 @@ class Hardware(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of inference.")
     placement: Literal["together", "apart", "sharded"] = Field(
         "together",
-        description="Where a pair's two models lie: both on the device, on two GPUs, or each spread over all GPUs.",
+        description="Where a pair's two models lie: both on the device, on two GPUs, or each spread over all GPUs, "
+        "layer after layer, so that one GPU is busy at a time.",
     )
     threads: int = Field(
         1,
