@@ -3,6 +3,7 @@
 Some train together, some are killed, and most are there because a process starts in a tenth of a second in this way.
 """
 
+import functools
 import multiprocessing
 import os
 import runpy
@@ -44,6 +45,18 @@ def _enter(rank: int, size: int, port: int, log: str, function: Callable[..., No
 
     torch.set_num_threads(1)
     function(*arguments)
+
+
+def _nothing() -> None:
+    pass
+
+
+@functools.cache
+def ready() -> None:
+    """Wait until the server has imported everything: the first process takes as long as that."""
+    process = _CONTEXT.Process(target=_nothing)
+    process.start()
+    process.join()
 
 
 def start(size: int, log: Path, function: Callable[..., None], *arguments: object) -> list[BaseProcess]:

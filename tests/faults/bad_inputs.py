@@ -31,6 +31,7 @@ import processes
 from tiny_models import save_tokenizer, tiny_policy
 
 SECONDS = 10
+NO_GPU = "a GPU that is not there"
 EXECUTED = "executed"  # the file that code leaves which an input smuggled in
 ROOT = Path(__file__).parents[2]
 
@@ -545,7 +546,7 @@ MACHINE: dict[str, tuple[Callable[[Path], tuple], str]] = {
     "a full disk": (a_full_disk, "the disk is full"),
     "a file where a folder should be": (a_file_in_the_way, "a file lies where a folder should be"),
     "a folder where a file should be": (a_folder_in_the_way, "is a folder where a file should be"),
-    "a GPU that is not there": (no_gpu, "compute.device is cuda"),
+    NO_GPU: (no_gpu, "compute.device is cuda"),
     "a spec that is no JSON": (a_spec("{"), "--spec does not fit FetchSpec"),
     "a spec without a key": (a_spec("{}"), "--spec does not fit FetchSpec"),
     "a spec deeply nested": (a_spec("[" * 100_000), "--spec does not fit FetchSpec"),
@@ -574,6 +575,7 @@ def answer_to(given: BadInput, folder: Path) -> Answer:
     """Try it in the empty `folder`."""
     function, arguments = given.attempt(folder)
     before = {file for file in folder.rglob("*") if file.is_file()}
+    processes.ready()
     log = folder / "stderr"
     log.touch()
     (status,) = processes.ended(processes.start(1, log, _inside, folder, function, arguments), SECONDS)
