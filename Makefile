@@ -48,7 +48,7 @@ estimate: $(INSTALLED) ## hours, memory and disk of a study, before it is run; B
 crate: $(INSTALLED) ## the audited results as an RO-Crate; PRIVATE=1 leaves host names and absolute paths in it
 	python workflow/scripts/crate.py --study $(STUDY) --largest-mb 50 $(if $(PRIVATE),--private) --output results/$(notdir $(basename $(STUDY)))-crate.zip
 
-test: lint ## check the style and run every test (15 minutes on two cores)
+test: lint ## check the style and run every test (20 minutes on two cores)
 	$(PYTEST)
 
 fast-test: $(INSTALLED) ## the tests that run no whole study

@@ -372,7 +372,9 @@ def a_model(folder: Path) -> Path:
 def of_model(spoil: Callable[[Path], object], **pretrained: Any) -> Callable[[Path], tuple]:
     def attempt(folder: Path) -> tuple:
         spoil(a_model(folder))
-        given = {"path": "given", "revision": None, "remote_code": False, "pickled": False} | pretrained
+        from tokenshift.config.models import Pretrained
+
+        given = Pretrained(path="given").plain() | pretrained
         spec = {"pretrained": given, "code": "", "environment": ""}
         return processes.script, ("fetch_model.py", ["--spec", json.dumps(spec), "--output", "results/models/given"])
 

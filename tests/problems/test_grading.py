@@ -203,6 +203,7 @@ def grade_hostile_answers() -> tuple[int, int, float, int, int]:
     return len(grades), sum(grade.correct for grade in grades), seconds, gained, largest
 
 
+@pytest.mark.xdist_group("cluster")  # after those of the cluster, whose jobs would take the processors from it
 def test_two_thousand_hostile_answers_are_graded_in_bounded_time_and_memory():
     # The largest child of a process is remembered for good, so the tests' own process would tell of others.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:

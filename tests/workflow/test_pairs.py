@@ -13,7 +13,7 @@ from checkouts import Checkout, copy_project
 from policies.architectures import VOCABULARY, made
 from tiny_models import save_tokenizer
 
-pytestmark = pytest.mark.study
+pytestmark = [pytest.mark.study, pytest.mark.xdist_group("pairs")]  # one run for all
 
 CHARACTERS = " +-=\\boxed{}0123456789?!ac"[: VOCABULARY - 3]
 KINDS = {"windows": "Gemma3Text", "experts": "Qwen3Moe", "hybrid": "Qwen3Next"}
