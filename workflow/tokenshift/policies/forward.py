@@ -120,16 +120,17 @@ def _with_module(model: torch.nn.Module, replaced: torch.nn.Module, by: torch.nn
     if model is replaced:
         return by
     twin = copy.copy(model)
-    twin.__dict__.pop(
-        "forward", None
-    )  # where parts of the model lie on several devices, a wrapper around the original's
+    # Where parts of a model lie on several devices, its forward is a wrapper around the original's.
+    twin.__dict__.pop("forward", None)
     twin._modules = {
-        name: _with_module(child, replaced, by)
-        if child and any(part is replaced for part in child.modules())
-        else child
+        name: _with_module(child, replaced, by) if _holds(child, replaced) else child
         for name, child in model._modules.items()
     }
     return twin
+
+
+def _holds(module: torch.nn.Module | None, part: torch.nn.Module) -> bool:
+    return module is not None and any(inner is part for inner in module.modules())
 
 
 def response_hidden_states(split: SplitModel, sequences: Sequences, batch: Batch) -> Tensor:
