@@ -40,7 +40,9 @@ def write_checkpoint_scores(path: Path, rows: int, steps: list[int], seed: int) 
 def write_vocabulary(path: Path) -> None:
     """Write the vocabulary of every token that the scores mention."""
     ids = np.arange(VOCABULARY_SIZE)
-    write_parquet(path, pa.table({"token_id": ids, "token": [f"token {i}" for i in ids]}), VOCABULARY, {}, ())
+    tokens = [f"token {i}" for i in ids]
+    columns = {"token_id": ids, "token_base": tokens, "token_tuned": tokens, "shared": [True] * len(ids)}
+    write_parquet(path, pa.table(columns), VOCABULARY, {}, ())
 
 
 def write_rollouts(path: Path, seed: int) -> None:
@@ -132,6 +134,8 @@ def score_columns(generator: np.random.Generator, n: int, shifted: float) -> dic
         "mass_tuned_shared": 0.8 - tuned_only / 2,
         "mass_tuned_base_only": base_only / 4,
         "mass_tuned_tuned_only": tuned_only,
+        "mass_base_unshared": np.zeros(n),
+        "mass_tuned_unshared": np.zeros(n),
         "js_ablation": empty,
         "top_shared": lists(shared(top_base, top_tuned)),
         "top_ids_base": lists(top_base),

@@ -168,12 +168,12 @@ def low_probability(sets: list[str]) -> pl.DataFrame:
 
 
 def mass_reallocation(sets: list[str]) -> pl.DataFrame:
-    candidates = ["shared", "base_only", "tuned_only", "neither"]
+    candidates = ["shared", "base_only", "tuned_only", "neither", "unshared"]
     keys = {**along(sets), **CELLS, "candidates": candidates, "quantity": ["mass_base", "mass_tuned", "change"]}
 
     def value(row: dict) -> float:
-        base = dict(zip(candidates, (0.55, 0.25, 0.1, 0.1), strict=True))[row["candidates"]]
-        change = dict(zip(candidates, (0.12, -0.18, 0.09, -0.03), strict=True))[row["candidates"]] * shift(row) / 2
+        base = dict(zip(candidates, (0.55, 0.25, 0.1, 0.1, 0.0), strict=True))[row["candidates"]]
+        change = dict(zip(candidates, (0.12, -0.18, 0.09, -0.03, 0.0), strict=True))[row["candidates"]] * shift(row) / 2
         change *= 1 if row["positions"] == "high_js" else 0.1
         return {"mass_base": base, "mass_tuned": base + change, "change": change}[row["quantity"]]
 

@@ -15,22 +15,23 @@ from tokenshift import artifacts
 from tokenshift.artifacts import gather_parquet, read_parquet, write_parquet
 from tokenshift.atomic import SCHEMA_VERSION, atomic_file, atomic_folder
 from tokenshift.errors import StudyError
-from tokenshift.schemas import CORPUS, VOCABULARY
+from tokenshift.schemas import CORPUS
 
+NAMES = pa.schema([("token_id", pa.int32()), ("token", pa.string())])
 TABLE = pa.table({"token": ["a", "b"], "token_id": [0, 1]})
 
 
 def test_parquet_round_trip_is_cast_ordered_and_described(tmp_path):
     path = tmp_path / "folder" / "vocabulary.parquet"
-    write_parquet(path, TABLE, VOCABULARY, {"seed": 1}, ("numpy",))
+    write_parquet(path, TABLE, NAMES, {"seed": 1}, ("numpy",))
     assert pq.read_schema(path).metadata[b"tokenshift.spec"] == b'{"seed": 1}'
-    assert pq.read_schema(path).remove_metadata() == VOCABULARY
-    assert read_parquet(path, VOCABULARY)["token"].to_list() == ["a", "b"]
+    assert pq.read_schema(path).remove_metadata() == NAMES
+    assert read_parquet(path, NAMES)["token"].to_list() == ["a", "b"]
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path):
     for name in ("first", "second"):
-        write_parquet(tmp_path / name, TABLE, VOCABULARY, {}, ())
+        write_parquet(tmp_path / name, TABLE, NAMES, {}, ())
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
@@ -40,8 +41,8 @@ def test_parts_are_gathered_into_the_bytes_of_one_file(tmp_path, monkeypatch):
     cuts = [0, 3, 3, 20, 21, 40]
     parts = [tmp_path / f"part-{number}" for number in range(len(cuts) - 1)]
     for part, start, end in zip(parts, cuts, cuts[1:], strict=False):
-        write_parquet(part, table.slice(start, end - start), VOCABULARY, {"seed": 1}, ())
-    write_parquet(tmp_path / "whole", table, VOCABULARY, {"seed": 1}, ())
+        write_parquet(part, table.slice(start, end - start), NAMES, {"seed": 1}, ())
+    write_parquet(tmp_path / "whole", table, NAMES, {"seed": 1}, ())
     gather_parquet(tmp_path / "gathered", parts)
     assert (tmp_path / "gathered").read_bytes() == (tmp_path / "whole").read_bytes()
 
@@ -67,7 +68,7 @@ def test_steps_stay_together_whatever_the_parts(tmp_path, monkeypatch):
 
 def test_parts_of_different_runs_are_refused(tmp_path):
     for seed in (1, 2):
-        write_parquet(tmp_path / str(seed), TABLE, VOCABULARY, {"seed": seed}, ())
+        write_parquet(tmp_path / str(seed), TABLE, NAMES, {"seed": seed}, ())
     with pytest.raises(StudyError, match="2 does not belong with"):
         gather_parquet(tmp_path / "gathered", [tmp_path / "1", tmp_path / "2"])
     assert not (tmp_path / "gathered").exists()
@@ -75,12 +76,12 @@ def test_parts_of_different_runs_are_refused(tmp_path):
 
 def test_another_kind_or_version_of_file_is_refused(tmp_path):
     path = tmp_path / "vocabulary.parquet"
-    write_parquet(path, TABLE, VOCABULARY, {}, ())
+    write_parquet(path, TABLE, NAMES, {}, ())
     with pytest.raises(StudyError, match=r"missing columns \['problem_id'"):
         read_parquet(path, CORPUS)
     pq.write_table(TABLE.replace_schema_metadata({"tokenshift.schema_version": "0"}), path)
     with pytest.raises(StudyError, match=f"schema version 0, expected {SCHEMA_VERSION}"):
-        read_parquet(path, VOCABULARY)
+        read_parquet(path, NAMES)
     with pytest.raises(StudyError, match="do not match the schema"):
         write_parquet(path, TABLE, CORPUS, {}, ())
 

@@ -45,13 +45,13 @@ def mixed(policy: Policy, other: Policy, share: float) -> Policy:
     return Policy(model, policy.stop_token_ids, policy.vocabulary_size)
 
 
-def save_tokenizer(folder: Path, characters: str) -> None:
-    """Save a tokenizer with one token for each of `characters` into a model folder."""
-    tokens = ["<pad>", "<eos>", *characters]
+def save_tokenizer(folder: Path, characters: str, end: str = "<eos>") -> None:
+    """Save a tokenizer with one token for each of `characters`, after <pad> and `end`, into a model folder."""
+    tokens = ["<pad>", end, *characters]
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token=None))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.decoder = decoders.Fuse()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token=end).save_pretrained(folder)
 
 
 def tiny_model(architecture: str, seed: int) -> PreTrainedModel:

@@ -67,6 +67,35 @@ def test_equals_both_models_run_from_scratch_on_every_prefix(policies, asked, re
     assert 0.2 < np.mean(ended) < 1
 
 
+@pytest.mark.parametrize("criterion", ALL_CRITERIA)
+def test_with_prompts_of_their_own_and_tokens_that_only_one_has(policies, asked, reference, criterion):
+    """The intervention reads other prompts, longer and shorter; neither policy draws a token that the other lacks."""
+    random = np.random.default_rng(1)
+    of_problem = {tuple(prompt): random.integers(2, 20, random.integers(1, 12)).tolist() for prompt in asked["prompts"]}
+    other = asked | {
+        "intervention_prompts": [of_problem[tuple(prompt)] for prompt in asked["prompts"]],
+        "shared_ids": np.array([*range(1, 9), *range(12, 20)]),
+    }
+    thresholds = thresholds_of(criterion, reference, other)
+    expected = [reference(ALL_CRITERIA[criterion], threshold, **other) for threshold in thresholds]
+    for batch_size, draft in WAYS:
+        for ours, theirs in zip(
+            decode(policies, other, criterion, thresholds, batch_size, draft)[0], expected, strict=True
+        ):
+            assert_equal(ours, theirs)
+    drawn = {token for level in expected for sample in level for token in sample.response}
+    assert drawn <= set(other["shared_ids"].tolist())
+
+
+@pytest.mark.parametrize("criterion", ["js", "random"])
+def test_with_prompts_of_their_own_a_sweep_ends_at_the_interventions_rollouts(policies, asked, criterion):
+    theirs = [[7, *prompt] for prompt in asked["prompts"]]
+    ends, _ = decode(policies, asked | {"intervention_prompts": theirs}, criterion, [NONE, ALL])
+    for samples, policy, prompts in zip(ends, policies, (asked["prompts"], theirs), strict=True):
+        rollouts = generate(policy, prompts, asked["uniforms"], SAMPLING, batch_size=8)
+        assert [sample.response for sample in samples] == rollouts
+
+
 @pytest.mark.parametrize("criterion", ["js", "random", "entropy_primary"])
 def test_a_sweep_equals_separate_runs_in_any_order(policies, asked, reference, criterion):
     thresholds = thresholds_of(criterion, reference, asked)

@@ -45,29 +45,35 @@ class Reference:
     sampling: Sampling
 
     def __post_init__(self):
-        self.known: dict[tuple[int, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+        self.known: tuple[dict[tuple[int, ...], torch.Tensor], ...] = ({}, {})
 
-    def logits(self, prefixes: list[tuple[int, ...]]) -> list[torch.Tensor]:
-        """Next-token logits (B, V) of both policies after each prefix; prefixes of one length share a batch."""
+    def logits(self, which: int, prefixes: list[tuple[int, ...]]) -> torch.Tensor:
+        """Next-token logits (B, V) of one policy after each prefix; prefixes of one length share a batch."""
+        policy, known = (self.primary, self.intervention)[which], self.known[which]
         missing: dict[int, list[tuple[int, ...]]] = {}
-        for prefix in set(prefixes) - set(self.known):
+        for prefix in set(prefixes) - set(known):
             missing.setdefault(len(prefix), []).append(prefix)
         for group in missing.values():
             with torch.inference_mode():
-                blocks = [
-                    policy.model(torch.tensor(group), use_cache=False).logits[:, -1, : policy.vocabulary_size]
-                    for policy in (self.primary, self.intervention)
-                ]
-            self.known.update(zip(group, zip(*blocks, strict=True), strict=True))
-        return [torch.stack([self.known[prefix][which] for prefix in prefixes]) for which in (0, 1)]
+                block = policy.model(torch.tensor(group), use_cache=False).logits[:, -1, : policy.vocabulary_size]
+            known.update(zip(group, block, strict=True))
+        return torch.stack([known[prefix] for prefix in prefixes])
 
-    def __call__(self, criterion: Criterion, threshold, prompts, uniforms, coins) -> list[CrossSample]:
+    def __call__(
+        self, criterion: Criterion, threshold, prompts, uniforms, coins, intervention_prompts=None, shared_ids=None
+    ) -> list[CrossSample]:
         """The responses that cross_sample should give."""
+        hidden = sorted(set(range(VOCABULARY)) - set(range(VOCABULARY) if shared_ids is None else shared_ids.tolist()))
         columns = [([], [], [], [], []) for _ in prompts]
         alive = list(range(len(prompts)))
         stops = (self.primary.stop_token_ids, self.intervention.stop_token_ids)
         for position in range(self.sampling.max_new_tokens):
-            logits = self.logits([tuple(prompts[row]) + tuple(columns[row][0]) for row in alive])
+            logits = [
+                self.logits(which, [(*before[row], *columns[row][0]) for row in alive])
+                for which, before in enumerate((prompts, intervention_prompts or prompts))
+            ]
+            for block in logits:
+                block[:, hidden] = -torch.inf
             noise, coin = (torch.from_numpy(values[alive, position]) for values in (uniforms, coins))
             draws = [naive_draw(block, noise, self.sampling) for block in logits]
             both = [Distribution(block, self.sampling) for block in logits]

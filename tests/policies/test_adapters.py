@@ -9,11 +9,14 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import save_tokenizer, tiny_policy
 from tokenshift.atomic import atomic_folder
 from tokenshift.config.compute import Hardware
+from tokenshift.config.problems import Prompt
+from tokenshift.config.specs import PairPrompts
 from tokenshift.errors import StudyError
 from tokenshift.policies.adapters import same_base, with_adapter
 from tokenshift.policies.models import load_model, require_loadable
 from tokenshift.policies.policy import load_pair
 
+PROMPTS = PairPrompts(base=Prompt(), tuned=Prompt())
 TOKENS = torch.tensor([[3, 4, 5, 6, 7]])
 
 
@@ -49,7 +52,7 @@ def test_both_of_a_pair_compute_what_they_would_alone(folders, tmp_path):
     base, tuned = folders
     expected = save_tuned(tmp_path / "again")(TOKENS).logits
     alone = load_model(base, "float32", "cpu")(TOKENS).logits
-    policies = load_pair(base, tuned, Hardware())
+    policies = load_pair(base, tuned, PROMPTS, Hardware())
     assert torch.equal(policies[0].model(TOKENS).logits, alone)
     torch.testing.assert_close(policies[1].model(TOKENS).logits, expected)
     torch.testing.assert_close(load_model(tuned, "float32", "cpu")(TOKENS).logits, expected, rtol=1e-5, atol=1e-4)
@@ -57,7 +60,7 @@ def test_both_of_a_pair_compute_what_they_would_alone(folders, tmp_path):
 
 
 def test_the_base_is_in_memory_once(folders):
-    ours, theirs = (policy.model for policy in load_pair(*folders, Hardware()))
+    ours, theirs = (policy.model for policy in load_pair(*folders, PROMPTS, Hardware()))
     shared = {parameter.data_ptr() for parameter in ours.parameters()}
     own = [parameter for parameter in theirs.parameters() if parameter.data_ptr() not in shared]
     assert sum(parameter.numel() for parameter in own) < 0.3 * sum(parameter.numel() for parameter in ours.parameters())

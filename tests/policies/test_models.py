@@ -18,7 +18,6 @@ from tokenshift.policies.models import (
     load_tokenizer,
     require_loadable,
     require_weights,
-    shared_vocabulary,
 )
 from tokenshift.policies.sources import locate
 
@@ -187,13 +186,3 @@ def test_a_tokenizer_of_its_own_is_kept_beside_a_known_architecture(tmp_path):
 def test_a_folder_without_tokenizer_is_refused(tmp_path):
     with pytest.raises(StudyError, match="no usable tokenizer"):
         load_tokenizer(tmp_path)
-
-
-def test_the_first_differing_token_is_named(tmp_path):
-    for name, characters in (("base", "0123"), ("same", "0123"), ("other", "01x3"), ("longer", "01234")):
-        save_tokenizer(tmp_path / name, characters)
-    assert shared_vocabulary(tmp_path / "base", tmp_path / "same") == ["<pad>", "<eos>", "0", "1", "2", "3"]
-    with pytest.raises(StudyError, match="disagree at id 4, '2' against 'x'"):
-        shared_vocabulary(tmp_path / "base", tmp_path / "other")
-    with pytest.raises(StudyError, match="disagree at id 6, None against '4'"):
-        shared_vocabulary(tmp_path / "base", tmp_path / "longer")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from polars.testing import assert_frame_equal
 
-from naive_scoring import naive_row
+from naive_scoring import naive_row, softmax
 from tiny_models import VOCABULARY, mixed, tiny_model, tiny_policy
 from tokenshift.config.measurements import Compared, Truncation
 from tokenshift.distributions.comparison import compare
@@ -31,8 +31,10 @@ COMPARED = Compared(
 )
 
 
-def scores(base: Policy, tuned: Policy, given: pl.DataFrame, batch_tokens: int, chunk_positions: int) -> pl.DataFrame:
-    parts = score(base, tuned, given, TRUNCATION, COMPARED, Work(batch_tokens, chunk_positions))
+def scores(
+    base: Policy, tuned: Policy, given: pl.DataFrame, batch_tokens: int, chunk_positions: int, **more
+) -> pl.DataFrame:
+    parts = score(base, tuned, given, TRUNCATION, COMPARED, Work(batch_tokens, chunk_positions), **more)
     return pl.from_arrow(pa.concat_tables(parts))
 
 
@@ -56,18 +58,28 @@ def pair():
     return base, mixed(base, tiny_policy(1), 0.3)
 
 
-def expected_rows(pair, given: pl.DataFrame) -> list[dict]:
+def expected_rows(pair, given: pl.DataFrame, shared_ids=None, own_prompts=None) -> list[dict]:
     """Naive scores of `given`, from float64 copies of both models."""
     exact = [copy.deepcopy(policy.model).double() for policy in pair]
-    size = min(policy.vocabulary_size for policy in pair)
+    ids = np.arange(min(policy.vocabulary_size for policy in pair)) if shared_ids is None else shared_ids
     rows = []
     for problem, sample, prompt, response in given.iter_rows():
-        with torch.inference_mode():
-            blocks = [model(torch.tensor([prompt + response])).logits[0, :, :size].numpy() for model in exact]
+        blocks = []
+        for which, (policy, model) in enumerate(zip(pair, exact, strict=True)):
+            before = own_prompts[which][problem] if own_prompts else prompt
+            with torch.inference_mode():
+                logits = model(torch.tensor([before + response])).logits[0, len(before) - 1 :]
+            blocks.append(logits[:, : policy.vocabulary_size].numpy())
         for position, token in enumerate(response):
-            logits = [block[len(prompt) - 1 + position] for block in blocks]
-            key = {"problem_id": problem, "sample": sample, "position": position}
-            rows.append(key | naive_row(logits, token, TRUNCATION, COMPARED))
+            if token not in ids:
+                break
+            logits = [block[position] for block in blocks]
+            row = {"problem_id": problem, "sample": sample, "position": position}
+            row |= naive_row([block[ids] for block in logits], ids.tolist().index(token), TRUNCATION, COMPARED)
+            for name, block in zip(("base", "tuned"), logits, strict=True):
+                row[f"mass_{name}_unshared"] = 1 - softmax(block, 1.0)[ids].sum()
+                row[f"top_ids_{name}"] = ids[row[f"top_ids_{name}"]].tolist()
+            rows.append(row | {"token_id": token})
     return rows
 
 
@@ -90,6 +102,47 @@ def test_every_column_against_its_definition(pair):
     given = rollouts([5, 1, 9, 7])
     table = scores(*pair, given, batch_tokens=30, chunk_positions=4)
     assert_scores(table, expected_rows(pair, given), 2.5e-6)  # floats are stored to 2^-18
+
+
+# Tokens that both have: at neither end alone, in the middle, and all but those that the tuned model has besides.
+SHARED = [[0, 1, 2, *range(4, 9), *range(10, 22)], [*range(3, VOCABULARY)], [*range(VOCABULARY)], [*range(20)]]
+
+
+@pytest.mark.parametrize("ids", SHARED)
+def test_every_column_is_of_the_shared_tokens(pair, ids):
+    base, tuned = pair
+    wider = base, Policy(tuned.model, tuned.stop_token_ids, VOCABULARY + 2)
+    given, ids = rollouts([15, 1, 19, 17]), np.array(ids)
+    prompts = [{f"p{n}": [ids[5 + n], ids[7]] * (1 + other) for n in range(2)} for other in range(2)]
+    table = scores(*wider, given, batch_tokens=30, chunk_positions=4, shared_ids=ids, own_prompts=prompts)
+    assert_scores(table, expected_rows(wider, given, ids, prompts), 2.5e-6)
+    assert table["mass_tuned_unshared"].min() > 0
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 30, 10_000])
+def test_each_policy_may_have_its_own_prompts(pair, batch_tokens):
+    given = rollouts([5, 1, 9, 7, 3, 8])
+    prompts = [{f"p{n}": [2 + n] * longer for n in range(3)} for longer in (1, 9)]
+    table = scores(*pair, given, batch_tokens=batch_tokens, chunk_positions=4, own_prompts=prompts)
+    assert_scores(table, expected_rows(pair, given, own_prompts=prompts), 2.5e-6)
+    on_the_responders = scores(*pair, given, batch_tokens=batch_tokens, chunk_positions=4)
+    assert abs(table["js"] - on_the_responders["js"]).min() > 1e-4
+
+
+def test_responses_are_cut_at_the_first_token_that_is_not_shared(pair, capsys):
+    given = rollouts([6, 6]).with_columns(
+        prompt_token_ids=pl.Series([[2, 4]] * 2), response_token_ids=pl.Series([[2, 4, 3, 5, 6, 7], [3, 2, 4, 5, 6, 7]])
+    )
+    ids = np.array([0, 1, 2, *range(4, VOCABULARY)])
+    table = scores(*pair, given, batch_tokens=100, chunk_positions=8, shared_ids=ids)
+    assert table["token_id"].to_list() == [2, 4]
+    assert (
+        "2 of 2 responses are compared up to their first token that only one model has; 10 pos"
+        in capsys.readouterr().err
+    )
+    unknown = given.with_columns(prompt_token_ids=pl.Series([[2, 3]] * 2))
+    with pytest.raises(StudyError, match=r"problem p0: its prompt holds token 3, .* set scoring.conditioning to own"):
+        scores(*pair, unknown, batch_tokens=100, chunk_positions=8, shared_ids=ids)
 
 
 @pytest.mark.parametrize("architecture", ["Qwen2", "Llama", "Gemma2", "Gemma3", "Phi"])

@@ -101,6 +101,8 @@ def scores(seed: int = 0, problems: int = 6, samples: int = 3, shifted: float = 
         "nucleus_size_tuned": in_tuned.sum(axis=1),
         **{f"mass_base_{kind}": (base * inside).sum(axis=1) for kind, inside in kinds.items()},
         **{f"mass_tuned_{kind}": (tuned * inside).sum(axis=1) for kind, inside in kinds.items()},
+        "mass_base_unshared": generator.random(n) / 100,
+        "mass_tuned_unshared": generator.random(n) / 50,
         "top_shared": shared(order_base, order_tuned).tolist(),
         "top_ids_base": order_base[:, :10].tolist(),
         "top_logps_base": np.log(np.take_along_axis(base, order_base, axis=1))[:, :10].tolist(),
@@ -117,7 +119,8 @@ def write_scores(folder: Path, pair="dapo", problem_set="heldout", trajectory="t
 
 
 def write_vocabulary(folder: Path, pair="dapo") -> Path:
-    rows = [{"token_id": token, "token": chr(ord("a") + token)} for token in range(VOCABULARY)]
+    letters = [chr(ord("a") + token) for token in range(VOCABULARY)]
+    rows = [{"token_id": n, "token_base": a, "token_tuned": a, "shared": True} for n, a in enumerate(letters)]
     return write(folder / "vocabularies" / f"{pair}.parquet", rows, schemas.VOCABULARY)
 
 

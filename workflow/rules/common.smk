@@ -120,7 +120,7 @@ def training_spec(model, threads=STUDY.compute.threads):
     return {
         entry.origin: getattr(entry, entry.origin).plain(),
         "seed": entry.seeds[0],
-        "prompt": STUDY.prompt.plain(),
+        "prompt": STUDY.prompt_of(model).plain(),
         "compute": part_of(STUDY.compute, Hardware) | {"threads": threads},
     }
 
@@ -129,10 +129,16 @@ def sampling_spec():
     """Settings of every job that samples responses to evaluation problems."""
     return {
         "seed": STUDY.seed,
-        "prompt": STUDY.prompt.plain(),
         "evaluation": part_of(STUDY.evaluation, ResponseSampling),
         "compute": part_of(STUDY.compute, Hardware),
     }
+
+
+def prompting_spec(wildcards):
+    """The prompts of a pair's models, and which of them a policy is conditioned on."""
+    pair = STUDY.pairs[wildcards.pair]
+    prompts = {"base": STUDY.prompt_of(pair.base).plain(), "tuned": STUDY.prompt_of(pair.tuned).plain()}
+    return {"prompts": prompts, "conditioning": STUDY.scoring.conditioning}
 
 
 def sweep_spec(wildcards):
@@ -142,6 +148,7 @@ def sweep_spec(wildcards):
         "set": wildcards.problem_set,
         "direction": wildcards.direction,
         "drafting": part_of(STUDY.cross_sampling, Drafting),
+        **prompting_spec(wildcards),
         **sampling_spec(),
     }
 
@@ -156,6 +163,7 @@ def scoring_spec(wildcards):
     return {
         "pair": wildcards.pair,
         "set": wildcards.problem_set,
+        **prompting_spec(wildcards),
         "truncation": evaluation_truncation(),
         "compared": part_of(STUDY.scoring, Compared),
         "batch_tokens": STUDY.scoring.batch_tokens,

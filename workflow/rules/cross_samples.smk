@@ -4,6 +4,7 @@
 rule cross_samples:
     input:
         unpack(pair_models),
+        vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
         problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
         scores=primary_scores,
     output:
@@ -34,13 +35,14 @@ rule cross_samples:
     shell:
         "python $SCRIPTS/cross_sample.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --problems {input.problems} --scores {input.scores} --shard {params.shard}"
+        " --vocabulary {input.vocabulary} --problems {input.problems} --scores {input.scores} --shard {params.shard}"
         " --output {output} 2> {log}"
 
 
 rule cross_samples_random:
     input:
         unpack(pair_models),
+        vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
         problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
         matched=f"{RESULTS}/cross_samples/{{pair}}/{{problem_set}}/{{direction}}-js.parquet",
         pilot=pilot_run,
@@ -65,6 +67,6 @@ rule cross_samples_random:
     shell:
         "python $SCRIPTS/cross_sample_random.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --problems {input.problems} --matched {input.matched} --pilot {input.pilot}"
+        " --vocabulary {input.vocabulary} --problems {input.problems} --matched {input.matched} --pilot {input.pilot}"
         " --shard {params.shard}"
         " --output {output} 2> {log}"

@@ -123,9 +123,16 @@ rule vocabulary:
         mem_mb=2000,
         runtime=10,
     params:
-        spec=lambda w: spec("vocabulary.py", "inference"),
+        spec=lambda w: spec(
+            "vocabulary.py",
+            "inference",
+            pair=w.pair,
+            special_tokens=STUDY.pairs[w.pair].special_tokens,
+            prompts=prompting_spec(w)["prompts"],
+            cross_sampled=w.pair in STUDY.cross_sampling.pairs,
+        ),
     message:
-        "Checking that both models of {wildcards.pair} share one vocabulary"
+        "Finding the tokens that both models of {wildcards.pair} have"
     shell:
         "python $SCRIPTS/vocabulary.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"

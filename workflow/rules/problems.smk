@@ -88,7 +88,6 @@ rule preflight:
             "preflight.py",
             "inference",
             allow_overlap=STUDY.allow_overlap,
-            prompt=STUDY.prompt.plain(),
             fits=needed_room(),
         ),
     message:

@@ -5,6 +5,7 @@ rule scores:
     input:
         unpack(pair_models),
         vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
+        problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
         responses=trajectory_responses,
     output:
         part(f"{RESULTS}/scores/{{pair}}/{{problem_set}}/{{trajectory}}.parquet"),
@@ -25,7 +26,7 @@ rule scores:
     shell:
         "python $SCRIPTS/score.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --responses {input.responses} --shard {params.shard}"
+        " --vocabulary {input.vocabulary} --problems {input.problems} --responses {input.responses} --shard {params.shard}"
         " --output {output} 2> {log}"
 
 
@@ -33,6 +34,7 @@ rule checkpoint_scores:
     input:
         unpack(pair_models),
         vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
+        problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
         rollouts=lambda w: f"{RESULTS}/rollouts/{STUDY.pairs[w.pair].tuned}/{w.problem_set}.parquet",
     output:
         part(f"{RESULTS}/checkpoint_scores/{{pair}}/{{problem_set}}.parquet"),
@@ -58,5 +60,5 @@ rule checkpoint_scores:
     shell:
         "python $SCRIPTS/checkpoint_scores.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
-        " --rollouts {input.rollouts} --shard {params.shard}"
+        " --vocabulary {input.vocabulary} --problems {input.problems} --rollouts {input.rollouts} --shard {params.shard}"
         " --output {output} 2> {log}"

@@ -29,7 +29,14 @@ def needed_room():
         root = STUDY.root(model)
         pretrain = STUDY.models[root].pretrain
         context = pretrain.architecture.max_position_embeddings if pretrain else None
-        return {"problems": problems, "root": root, "context": context, "new_tokens": new_tokens, "setting": setting}
+        return {
+            "problems": problems,
+            "prompt": STUDY.prompt_of(model).plain(),
+            "root": root,
+            "context": context,
+            "new_tokens": new_tokens,
+            "setting": setting,
+        }
 
     fits = []
     for name, model in STUDY.models.items():

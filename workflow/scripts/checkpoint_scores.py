@@ -10,8 +10,10 @@ import torch
 from tokenshift.artifacts import read_parquet, write_parquet_parts
 from tokenshift.command import run
 from tokenshift.config.specs import CheckpointScoresSpec
+from tokenshift.policies.conditioning import own_prompts
 from tokenshift.policies.policy import load_policy
-from tokenshift.schemas import CHECKPOINT_SCORES, ROLLOUTS
+from tokenshift.policies.vocabulary import shared_ids
+from tokenshift.schemas import CHECKPOINT_SCORES, PROBLEMS, ROLLOUTS
 from tokenshift.scoring.teacher_forcing import Work, score
 from tokenshift.shards import add_shard_argument
 
@@ -21,6 +23,8 @@ def main() -> None:
     parser.add_argument("--spec", type=CheckpointScoresSpec.parse, required=True, help="JSON of a CheckpointScoresSpec")
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model with its checkpoints")
+    parser.add_argument("--vocabulary", type=Path, required=True, help="Parquet file of the pair's vocabulary")
+    parser.add_argument("--problems", type=Path, required=True, help="Parquet file of the problems answered")
     parser.add_argument("--rollouts", type=Path, required=True, help="Parquet file with the tuned model's responses")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of JS by step and position")
     add_shard_argument(parser)
@@ -28,14 +32,26 @@ def main() -> None:
     spec = args.spec
     torch.set_num_threads(spec.compute.threads)
     rollouts = read_parquet(args.rollouts, ROLLOUTS)
-    base = load_policy(args.base, spec.compute)
+    problems, ids = read_parquet(args.problems, PROBLEMS), shared_ids(args.vocabulary)
+    prompts = own_prompts(spec.conditioning, spec.prompts, problems, args.base, args.tuned)
+    base = load_policy(args.base, spec.prompts.base, spec.compute)
     work = Work.of(spec.batch_tokens, spec.chunk_memory_mb, base)
 
     def by_step() -> Iterator[pa.Table]:
         for step in spec.steps:
-            checkpoint = load_policy(args.tuned / "checkpoints" / f"step-{step:06d}", spec.compute, place=1)
+            folder = args.tuned / "checkpoints" / f"step-{step:06d}"
+            checkpoint = load_policy(folder, spec.prompts.tuned, spec.compute, place=1)
             tables = score(
-                base, checkpoint, rollouts, spec.truncation, spec.compared, work, tuple(args.shard), name=f"step {step}"
+                base,
+                checkpoint,
+                rollouts,
+                spec.truncation,
+                spec.compared,
+                work,
+                tuple(args.shard),
+                name=f"step {step}",
+                shared_ids=ids,
+                own_prompts=prompts,
             )
             for scores in tables:
                 stepped = scores.append_column("step", pa.array([step] * len(scores), pa.int32()))

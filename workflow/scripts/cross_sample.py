@@ -34,7 +34,7 @@ def main() -> None:
         thresholds = sweep_thresholds(values, spec.quantiles, chosen)
     ordered = [NONE, *sorted(thresholds, reverse=True), ALL]
     problems = shard(all_problems, *args.shard)
-    table = run_sweep(spec, args.base, args.tuned, problems, chosen, {threshold: threshold for threshold in ordered})
+    table = run_sweep(spec, args, problems, chosen, {threshold: threshold for threshold in ordered})
     write_parquet(args.output, table, CROSS_SAMPLES, spec.plain(), ("torch", "transformers", "math-verify"))
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     pilot = spent(args.pilot[0]) if args.pilot else None
     thresholds = probabilities(CONTROLS[spec.control], spent(args.matched), pilot, positions)
     problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
-    table = run_sweep(spec, args.base, args.tuned, problems, COIN, thresholds)
+    table = run_sweep(spec, args, problems, COIN, thresholds)
     write_parquet(args.output, table, CROSS_SAMPLES, spec.plain(), ("torch", "transformers", "math-verify"))
 
 

@@ -32,7 +32,7 @@ def main() -> None:
     if not args.spec.allow_overlap:
         refuse_overlap(problems_in(args.trained), problems_in(args.evaluated))
     folders = {file.parent.name: file.parent for file in args.models}
-    require_room(args.spec.fits, problems_in(args.sets), folders, args.spec.prompt)
+    require_room(args.spec.fits, problems_in(args.sets), folders)
     with atomic_file(args.output) as temporary:
         write_json(temporary, {"allow_overlap": args.spec.allow_overlap})
 

@@ -42,7 +42,7 @@ def main() -> None:
     model = load_model(args.base, settings.precision, device)
     watched = settings.kl_coefficient > 0 or settings.report_base_kl
     initial = load_model(args.base, settings.precision, device) if watched else None
-    policy = Policy.of(copy.deepcopy(model), tokenizer)
+    policy = Policy.of(copy.deepcopy(model), tokenizer, spec.prompt.stops)
     engine = initialise(model, settings, lambda optimiser: warmup_then_constant(optimiser, settings.warmup_steps))
     inputs = {"base": folder_hash(args.base), "problems": file_hash(args.problems)}
     depends_on = spec.plain() | {"inputs": inputs}

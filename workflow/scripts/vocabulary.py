@@ -1,14 +1,12 @@
-"""Refuse a pair whose tokenizers disagree; write the vocabulary that both share."""
+"""Write which tokens both models of a pair have; refuse a pair whose tokenizers differ in more than special tokens."""
 
 import argparse
 from pathlib import Path
 
-import pyarrow as pa
-
 from tokenshift.artifacts import write_parquet
 from tokenshift.command import run
 from tokenshift.config.specs import VocabularySpec
-from tokenshift.policies.models import shared_vocabulary
+from tokenshift.policies.vocabulary import pair_vocabulary, require_shared_stops
 from tokenshift.schemas import VOCABULARY
 
 
@@ -19,9 +17,12 @@ def main() -> None:
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of the vocabulary")
     args = parser.parse_args()
-    tokens = shared_vocabulary(args.base, args.tuned)
-    table = pa.table({"token_id": range(len(tokens)), "token": pa.array(tokens, pa.string())})
-    write_parquet(args.output, table, VOCABULARY, args.spec.plain(), ("transformers", "tokenizers"))
+    spec, folders = args.spec, {"base": args.base, "tuned": args.tuned}
+    table = pair_vocabulary(args.base, args.tuned, spec.special_tokens, spec.pair)
+    if spec.cross_sampled:
+        stops = {"base": spec.prompts.base.stops, "tuned": spec.prompts.tuned.stops}
+        require_shared_stops(table, spec.pair, folders, stops)
+    write_parquet(args.output, table, VOCABULARY, spec.plain(), ("transformers", "tokenizers"))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 from tokenshift.errors import StudyError
 
-SCHEMA_VERSION = "3"  # of all results; what another version wrote is refused
+SCHEMA_VERSION = "4"  # of all results; what another version wrote is refused
 
 written: list[Path] = []
 sources: list[dict[str, Any]] = []  # what came from outside: kind, where from, hash or commit

@@ -28,7 +28,16 @@ CORPUS = pa.schema(
     ]
 )
 
-VOCABULARY = pa.schema([("token_id", pa.int32()), ("token", pa.string())])
+# Of a pair, by id; null where a tokenizer has no such token. Only shared tokens are compared, and only they are drawn
+# when both models decode together.
+VOCABULARY = pa.schema(
+    [
+        ("token_id", pa.int32()),
+        ("token_base", pa.string()),
+        ("token_tuned", pa.string()),
+        ("shared", pa.bool_()),
+    ]
+)
 
 ROLLOUTS = pa.schema(
     [
@@ -78,6 +87,8 @@ SCORES = pa.schema(
         ("mass_tuned_shared", pa.float32()),
         ("mass_tuned_base_only", pa.float32()),
         ("mass_tuned_tuned_only", pa.float32()),
+        ("mass_base_unshared", pa.float32()),  # on tokens that the other policy lacks; all else is of the shared ones
+        ("mass_tuned_unshared", pa.float32()),
         ("top_shared", pa.list_(pa.int8())),
         ("top_ids_base", TOKENS),  # most probable first
         ("top_logps_base", pa.list_(pa.float32())),

@@ -30,7 +30,7 @@ CANDIDATES = {"shared": "both", "base_only": "the base's\nonly", "tuned_only": "
 
 def select(table: pl.DataFrame) -> pl.DataFrame:
     return arrange(
-        main_trajectory(table),
+        main_trajectory(table).filter(pl.col("candidates").is_in(list(CANDIDATES))),
         *("set", "positions", "pair", "quantity", "candidates"),
         positions=["high_js", "all"],
         quantity=["mass_base", "mass_tuned", "change"],

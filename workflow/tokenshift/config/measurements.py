@@ -26,11 +26,16 @@ LN_2 = math.log(2)
 
 
 class Pair(Section):
-    """Two models with the same tokenizer, compared token by token."""
+    """Two models whose tokenizers have the same ordinary tokens, compared token by token."""
 
     base: Name = Field(description="Base model.")
     tuned: Name = Field(description="Tuned model.")
     control: Name | None = Field(None, description="Pair to report beside this one, such as an SFT model of the base.")
+    special_tokens: dict[str, str] = Field(
+        {},
+        description="Special tokens of one id that mean the same under two names: the base's name, and the tuned "
+        "model's. Other ids at which special tokens differ are left out of every comparison.",
+    )
 
 
 class ResponseSampling(Section):
@@ -76,6 +81,12 @@ class Scoring(Compared):
         min_length=1,
         description="Whose responses are scored: tuned, base, or DIRECTION-CRITERION-STEP, a cross-sample at that step "
         "of its sweep (0: no switch), such as forward-js-3, of the cross-sampled pairs.",
+    )
+    conditioning: Literal["responder", "own"] = Field(
+        "responder",
+        description="Which prompt a policy is conditioned on where the models' prompts differ, here and in "
+        "cross-sampling. responder: both on that of the policy whose response it is (in cross-sampling, the primary), "
+        "so that the models alone differ; own: each on its own, so that a sweep ends at the intervention's rollouts.",
     )
     batch_tokens: Positive = Field(16384, description="Tokens per forward pass, padding included.")
     chunk_memory_mb: Positive = Field(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from tokenshift.config.problems import Prompt
 from tokenshift.config.recipes import RECIPES
 from tokenshift.config.section import Count, Name, Nucleus, Positive, Section, Seed, Temperature, exactly_one
 from tokenshift.config.weights import Weight
@@ -223,6 +224,11 @@ class Model(Section):
     pretrain: Pretrain | None = Field(None, description="Train from scratch.")
     sft: Sft | None = Field(None, description="Fine-tune on a corpus.")
     rl: Rl | None = Field(None, description="Train with verifiable rewards.")
+    prompt: Prompt | None = Field(
+        None,
+        description="Prompt of this model, and of those trained from it, where it is not the study's; keys that are "
+        "not given are the study's.",
+    )
     billions: float | None = Field(
         None,
         gt=0,

@@ -9,18 +9,28 @@ from tokenshift.config.section import Count, Distinct, Name, Probability, Sectio
 
 
 class Prompt(Section):
-    """How a problem becomes a prompt, in training and evaluation alike."""
+    """How a problem becomes a prompt, and what ends a response, in training and evaluation alike."""
 
     template: str = Field(
         "{problem}\nPlease reason step by step, and put your final answer within \\boxed{}.",
         description="Text with {problem} in it once.",
     )
     chat: bool = Field(True, description="Wrap the text as a user turn of the tokenizer's chat template.")
+    system: str | None = Field(None, description="Text of a system turn before it.")
+    chat_template: str | None = Field(None, description="Jinja template to use in place of the tokenizer's own.")
+    stops: Distinct[str] | None = Field(
+        None,
+        min_length=1,
+        description="Tokens that end a response; null: those of the model's generation_config.json and tokenizer.",
+    )
 
     @model_validator(mode="after")
-    def _holds_problem(self) -> "Prompt":
+    def _consistent(self) -> "Prompt":
         if self.template.count("{problem}") != 1:
             raise ValueError("template must hold {problem} exactly once")
+        for key in ("system", "chat_template"):
+            if getattr(self, key) is not None and not self.chat:
+                raise ValueError(f"{key} needs `chat: true`")
         return self
 
 

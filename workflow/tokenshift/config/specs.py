@@ -75,6 +75,7 @@ class Fit(Section):
     """
 
     problems: str
+    prompt: Prompt
     root: str
     context: int | None
     new_tokens: int
@@ -85,7 +86,6 @@ class PreflightSpec(Spec):
     """The spec of preflight.py."""
 
     allow_overlap: bool
-    prompt: Prompt
     fits: list[Fit]
 
 
@@ -95,8 +95,20 @@ class FetchSpec(Spec):
     pretrained: Pretrained
 
 
+class PairPrompts(Section):
+    """The prompts of both models of a pair."""
+
+    base: Prompt
+    tuned: Prompt
+
+
 class VocabularySpec(Spec):
-    """The spec of vocabulary.py."""
+    """The spec of vocabulary.py; `special_tokens` as of the pair. Where it is cross-sampled, stops are compared too."""
+
+    pair: str
+    special_tokens: dict[str, str]
+    prompts: PairPrompts
+    cross_sampled: bool
 
 
 class TrainingSpec(Spec):
@@ -125,22 +137,29 @@ class RlSpec(TrainingSpec):
     rl: Rl
 
 
-class RolloutsSpec(Spec):
-    """The spec of rollouts.py."""
+class SamplingSpec(Spec):
+    """The spec of every script that samples responses to evaluation problems."""
 
     seed: int
-    prompt: Prompt
     evaluation: ResponseSampling
     compute: Hardware
 
 
-class SweepSpec(RolloutsSpec):
-    """The spec of either cross-sampling script."""
+class RolloutsSpec(SamplingSpec):
+    """The spec of rollouts.py."""
+
+    prompt: Prompt
+
+
+class SweepSpec(SamplingSpec):
+    """The spec of either cross-sampling script; `conditioning` as of the scoring."""
 
     pair: str
     set: str
     direction: str
     drafting: Drafting
+    prompts: PairPrompts
+    conditioning: str
 
 
 class CrossSampleSpec(SweepSpec):
@@ -162,6 +181,8 @@ class ScoringSpec(Spec):
 
     pair: str
     set: str
+    prompts: PairPrompts
+    conditioning: str
     truncation: Truncation
     compared: Compared
     batch_tokens: int

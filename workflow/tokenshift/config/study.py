@@ -24,7 +24,7 @@ class Study(Section):
     name: Name = Field(description="Name of the study and of its folder under results.")
     description: str = Field("", description="One sentence for the report.")
     seed: Seed = Field(0, description="Seed of all sampling.")
-    prompt: Prompt = Field(Prompt(), description="Prompt of training and evaluation.")
+    prompt: Prompt = Field(Prompt(), description="Prompt of training and evaluation, of all models without their own.")
     problems: dict[Name, ProblemSet] = Field(min_length=1, description="Problem sets by name.")
     corpora: dict[Name, Corpus] = Field({}, description="Training corpora by name.")
     models: dict[Name, Model] = Field(min_length=1, description="Models by name.")
@@ -58,6 +58,29 @@ class Study(Section):
             else:
                 models[name] = model
         return given | {"models": models}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_prompts(cls, given: Any) -> Any:
+        """Fill in the prompt of each model that has one with the study's."""
+        if not isinstance(given, dict) or not isinstance(given.get("models"), dict):
+            return given
+        common = given.get("prompt") or {}
+        common = common.model_dump() if isinstance(common, Prompt) else common
+        models = {
+            name: model | {"prompt": common | model["prompt"]}
+            if isinstance(model, dict) and isinstance(model.get("prompt"), dict) and isinstance(common, dict)
+            else model
+            for name, model in given["models"].items()
+        }
+        return given | {"models": models}
+
+    def prompt_of(self, model: str) -> Prompt:
+        """The prompt of `model`: its own, or that of the model it is trained from, or the study's."""
+        entry = self.models[model]
+        if entry.prompt is not None:
+            return entry.prompt
+        return self.prompt_of(entry.from_) if entry.from_ else self.prompt
 
     def root(self, model: str) -> str:
         """The model without a `from` that the training of `model` started from; itself, if it has none."""

@@ -29,13 +29,14 @@ import numpy as np
 import torch
 
 from tokenshift.cross_sampling.drafts import DraftLengths
+from tokenshift.cross_sampling.prompted import PromptedPolicy
 from tokenshift.cross_sampling.resources import Cost, Resources, rows_within
 from tokenshift.cross_sampling.rows import Rows
 from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
 from tokenshift.distributions.sampling import Sampling
-from tokenshift.policies.cached_policy import PREFILL, how_decoded, row_policy
-from tokenshift.policies.decoded import DecodedTokens
+from tokenshift.policies.cached_policy import PREFILL, how_decoded
+from tokenshift.policies.decoded import refill
 from tokenshift.policies.generation import draw_tokens
 from tokenshift.policies.kv_cache import slots_for
 from tokenshift.policies.policy import Policy
@@ -52,13 +53,15 @@ class SweepTask:
     """What to decode: prompts with their random numbers, and where to switch.
 
     Args:
-        prompts: token ids of each.
+        prompts: token ids of each, of the primary.
         uniforms: (prompts, max_new_tokens) in [0, 1), for tokens; shared by policies and thresholds.
         coins: of the same shape, for criterion `random`.
         criterion: what the rule compares with its threshold.
         thresholds: each one number or one per position; infinity switches nowhere, minus infinity everywhere.
             Neighbouring ones share most work when they come in order.
         sampling: how either policy is sampled.
+        intervention_prompts: what the intervention is conditioned on in place of the primary's prompts.
+        shared_ids: ids, ascending, of the tokens that both policies have; by default all. No other is drawn.
     """
 
     prompts: Sequence[Sequence[int]]
@@ -67,6 +70,8 @@ class SweepTask:
     criterion: Criterion
     thresholds: Sequence[Threshold]
     sampling: Sampling
+    intervention_prompts: Sequence[Sequence[int]] | None = None
+    shared_ids: np.ndarray | None = None
 
 
 @torch.inference_mode()
@@ -86,11 +91,11 @@ def cross_sample(
         return [[] for _ in task.thresholds], Cost()
     decoder = _Decoder(primary, intervention, task, resources)
     with progress(None, name, "response", total=len(task.prompts) * len(task.thresholds)) as bar:
-        while decoder.tokens.active:
+        while decoder.n_active:
             done = len(decoder.finished)
             decoder.round()
             bar.update(len(decoder.finished) - done)
-    cost, policies = decoder.cost, decoder.tokens.policies
+    cost, policies = decoder.cost, [decoder.primary.computing, decoder.intervention.computing]
     cost.primary_forwards, cost.intervention_forwards = (policy.forwards for policy in policies)
     cost.prefills = sum(policy.prefills for policy in policies)
     cost.computed = sum(policy.computed for policy in policies)
@@ -116,34 +121,37 @@ class _Decoder:
     def __init__(self, primary: Policy, intervention: Policy, task: SweepTask, resources: Resources):
         self.task, self.criterion, self.sampling, self.resources = task, task.criterion, task.sampling, resources
         self.rule = Rule(task.criterion, primary.stop_token_ids, intervention.stop_token_ids)
-        vocabulary_size = min(primary.vocabulary_size, intervention.vocabulary_size)
+        shared_ids = task.shared_ids
+        if shared_ids is None:
+            shared_ids = np.arange(min(primary.vocabulary_size, intervention.vocabulary_size))
         positions = task.sampling.max_new_tokens
         self.thresholds = np.stack(
-            [task.criterion.thresholds(one, positions, vocabulary_size) for one in task.thresholds]
+            [task.criterion.thresholds(one, positions, len(shared_ids)) for one in task.thresholds]
         )
-        longest = max(map(len, task.prompts)) + positions
-        bytes_per_row = slots_for(longest) * sum(
-            how_decoded(policy.model).bytes_per_token for policy in (primary, intervention)
+        prompted = ((primary, task.prompts), (intervention, task.intervention_prompts or task.prompts))
+        bytes_per_row = sum(
+            slots_for(max(map(len, prompts)) + positions) * how_decoded(policy.model).bytes_per_token
+            for policy, prompts in prompted
         )
         n_rows = rows_within(resources.memory_mb, bytes_per_row, min(resources.batch_size, len(task.prompts)))
-        self.tokens = DecodedTokens(n_rows, longest)
         self.primary, self.intervention = (
-            row_policy(policy.model, vocabulary_size, self.tokens) for policy in (primary, intervention)
+            PromptedPolicy(policy, prompts, n_rows, positions, shared_ids) for policy, prompts in prompted
         )
-        longest_draft = LOGITS_MB * 10**6 // (8 * n_rows * vocabulary_size)
+        longest_draft = LOGITS_MB * 10**6 // (8 * n_rows * len(shared_ids))
         # Tokens of a draft are taken back where it is cut.
-        draft = resources.draft if self.primary.advances_alone and self.intervention.advances_alone else 1
+        alone = all(prompted.computing.advances_alone for prompted in (self.primary, self.intervention))
+        draft = resources.draft if alone else 1
         self.draft_lengths = DraftLengths(draft, longest_draft, task.criterion.primary_alone)
         self.rows = Rows.empty(n_rows, positions)
         self.cuts, self.decided = np.zeros((2, len(task.thresholds)))  # by threshold
         self.finished: dict[tuple[int, int], CrossSample] = {}  # by prompt and threshold
         self.cost = Cost()
-        self.queue = deque(range(len(task.prompts)))
+        self.queue, self.n_active = deque(range(len(task.prompts))), n_rows
         self._refill(list(range(n_rows)))
 
     def round(self) -> None:
         """Draft, verify, accept, and let rows whose response has ended go on."""
-        active = np.arange(self.tokens.active)
+        active = np.arange(self.n_active)
         rates = np.minimum((self.cuts + PRIOR[0]) / (self.decided + PRIOR[1]), 0.99)
         drafted = self._draft(active, self.draft_lengths.choose(rates[self.rows.level[active]]))
         start = time.perf_counter()
@@ -168,7 +176,7 @@ class _Decoder:
                 break
             start = time.perf_counter()
             positions = rows.drafted[going]
-            primary = Distribution(self._primary_logits(active, going), self.sampling)
+            primary = Distribution(self.primary.logits_of_some(going, active, positions), self.sampling)
             drawn, margins = self._draw(going, positions, primary)
             rows.trace.primary[going, positions], rows.trace.primary_margins[going, positions] = drawn, margins
             rows.trace.intervention[going, positions] = UNKNOWN
@@ -187,27 +195,13 @@ class _Decoder:
             going = going[~stops]
         return drafted
 
-    def _primary_logits(self, active: np.ndarray, going: np.ndarray) -> torch.Tensor:
-        """Logits (N, V) after the drafted tokens of the rows `going`.
-
-        Rows that have stopped are run along when they are the fewer, so that no cache is copied: on a token that is
-        cached.
-        """
-        last = self.rows.start + self.rows.drafted - 1
-        if 2 * len(going) <= len(active) or not self.primary.advances_alone:
-            return self.primary.logits(going, last[going])
-        cached = np.maximum(self.primary.cached - 1, 0)
-        cached[going] = last[going]
-        logits = self.primary.logits(active, cached[active])
-        return logits if len(going) == len(active) else logits[torch.from_numpy(going).to(logits.device)]
-
     # Step 2.
 
     def _verify(self, drafted: list[_Drafted]) -> int:
         """Let the intervention score all drafted positions; how many they are in the longest draft."""
         rows = np.concatenate([token.rows for token in drafted])
         positions = np.concatenate([token.positions for token in drafted])
-        logits = self.intervention.logits(rows, self.rows.start[rows] + positions - 1)
+        logits = self.intervention.logits(rows, positions)
         for token, part in zip(drafted, logits.split([len(token.rows) for token in drafted]), strict=True):
             intervention = Distribution(part.to(token.primary.logits.device), self.sampling)
             self._record_intervention(token.rows, token.positions, intervention)
@@ -226,7 +220,7 @@ class _Decoder:
             return 0
         rows, positions = np.array(waiting).T
         lag = PREFILL // len(np.unique(rows))
-        logits = self.intervention.logits(rows, self.rows.start[rows] + positions - 1, lag)
+        logits = self.intervention.logits(rows, positions, lag)
         self._record_intervention(rows, positions, Distribution(logits, self.sampling))
         return 1
 
@@ -252,7 +246,8 @@ class _Decoder:
 
     def _write(self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray) -> None:
         self.rows.trace.tokens[rows, positions] = tokens
-        self.tokens.write(rows, self.rows.start[rows] + positions, tokens)
+        for policy in (self.primary, self.intervention):
+            policy.write(rows, positions, tokens)
 
     def _count(self, levels: np.ndarray, positions: np.ndarray | int, cut_levels: np.ndarray) -> None:
         """Note, for the choice of draft lengths, positions decided at each of `levels`, and where drafts were cut."""
@@ -314,19 +309,21 @@ class _Decoder:
         shared = [shared_length(self.rule, trace, thresholds[: len(trace.tokens)]) for trace in traces]
         parent: Trace = traces[max(range(len(shared)), key=lambda index: (shared[index], index))]
         length = len(parent.tokens)
-        prompt = self.tokens.tokens[row, : rows.start[row]]
-        self.tokens.replace(row, np.concatenate([prompt, parent.tokens]))
+        for policy in (self.primary, self.intervention):
+            policy.respond(row, parent.tokens)
         rows.trace[row, :length] = parent
         rows.accepted[row], rows.drafted[row], rows.reused[row] = 0, length, length
         self._accept(np.array([row]), decoded=False)
 
     def _refill(self, done: list[int]) -> None:
         """Give rows whose prompts are done the next ones; without any, the last rows move into their places."""
-        begun, moved = self.tokens.refill(done, self.queue)
+        self.n_active, begun, moved = refill(self.n_active, done, self.queue)
+        policies = (self.primary, self.intervention)
         for target, source in moved.items():
-            self.tokens.move(target, source, self.rows.start[source] + self.rows.drafted[source])
+            for policy in policies:
+                policy.move(target, source, self.rows.drafted[source])
             self.rows.move(target, source)
-        prompts = {row: self.task.prompts[index] for row, index in begun.items()}
         for row, index in begun.items():
-            self.rows.begin(row, index, len(prompts[row]))
-        self.tokens.begin(prompts)
+            self.rows.begin(row, index)
+        for policy in policies:
+            policy.begin(begun)

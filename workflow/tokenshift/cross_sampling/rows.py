@@ -14,7 +14,6 @@ class Rows:
     Args:
         prompt: index of the prompt that the row answers.
         level: index of the threshold that it is decoded at.
-        start: tokens of the prompt, after which the response starts.
         accepted: tokens of the response that are decided.
         drafted: these, and the tokens after them that are drawn by the primary, or reused, but not yet decided.
         reused: first tokens of the response that are known from another threshold.
@@ -25,7 +24,6 @@ class Rows:
 
     prompt: np.ndarray
     level: np.ndarray
-    start: np.ndarray
     accepted: np.ndarray
     drafted: np.ndarray
     reused: np.ndarray
@@ -36,12 +34,12 @@ class Rows:
     @classmethod
     def empty(cls, rows: int, positions: int) -> "Rows":
         """Rows of which nothing is known."""
-        counts = (np.zeros(rows, dtype=np.int64) for _ in range(6))
+        counts = (np.zeros(rows, dtype=np.int64) for _ in range(5))
         return cls(*counts, np.zeros(rows, dtype=bool), Trace.empty(rows, positions), [[] for _ in range(rows)])
 
-    def begin(self, row: int, prompt: int, length: int) -> None:
-        """Let `row` answer a prompt of `length` tokens, from the first threshold on."""
-        self.prompt[row], self.start[row] = prompt, length
+    def begin(self, row: int, prompt: int) -> None:
+        """Let `row` answer a prompt, from the first threshold on."""
+        self.prompt[row] = prompt
         self.level[row] = self.accepted[row] = self.drafted[row] = self.reused[row] = 0
         self.over[row] = False
         self.finished_traces[row] = []

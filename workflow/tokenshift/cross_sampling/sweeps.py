@@ -14,9 +14,11 @@ from tokenshift.cross_sampling.resources import Resources
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
 from tokenshift.noise import uniforms
+from tokenshift.policies.conditioning import own_prompts, require_shared
 from tokenshift.policies.models import load_tokenizer
 from tokenshift.policies.policy import load_pair
 from tokenshift.policies.rollouts import prompt_batch, response_columns
+from tokenshift.policies.vocabulary import shared_ids
 from tokenshift.problems.grading import Grader
 from tokenshift.registries.criteria import Criterion, Threshold
 from tokenshift.registries.trajectories import DIRECTIONS
@@ -67,6 +69,7 @@ def sweep_parser(description: str, spec: type[SweepSpec]) -> argparse.ArgumentPa
     parser.add_argument("--spec", type=spec.parse, required=True, help=f"JSON of a {spec.__name__}")
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--tuned", type=Path, required=True, help="folder of the tuned model")
+    parser.add_argument("--vocabulary", type=Path, required=True, help="Parquet file of the pair's vocabulary")
     parser.add_argument("--problems", type=Path, required=True, help="Parquet file of problems")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of cross-samples")
     add_shard_argument(parser)
@@ -75,28 +78,35 @@ def sweep_parser(description: str, spec: type[SweepSpec]) -> argparse.ArgumentPa
 
 def run_sweep(
     spec: SweepSpec,
-    base: Path,
-    tuned: Path,
+    args: argparse.Namespace,
     problems: pl.DataFrame,
     criterion: Criterion,
     thresholds: dict[float, Threshold],
 ) -> pa.Table:
     """Cross-sample responses to `problems` (schemas.PROBLEMS) at `thresholds`, by the name each has in the file.
 
-    `base` and `tuned` are the models' folders. The rows are those of schemas.CROSS_SAMPLES.
+    `args` are those of `sweep_parser`. The rows are those of schemas.CROSS_SAMPLES.
     """
-    sampling = Sampling.of(spec.evaluation)
-    tokenizer = load_tokenizer(base)
-    policies = dict(zip(("base", "tuned"), load_pair(base, tuned, spec.compute), strict=True))
-    primary, intervention = (policies[name] for name in DIRECTIONS[spec.direction])
+    sampling, ids = Sampling.of(spec.evaluation), shared_ids(args.vocabulary)
+    policies = dict(zip(("base", "tuned"), load_pair(args.base, args.tuned, spec.prompts, spec.compute), strict=True))
+    first, second = DIRECTIONS[spec.direction]
+    primary, intervention = policies[first], policies[second]
     stops = {*primary.stop_token_ids, *intervention.stop_token_ids}
-    batch = prompt_batch(problems, spec.evaluation.samples, tokenizer, spec.prompt)
+    tokenizer = load_tokenizer(getattr(args, first))
+    batch = prompt_batch(problems, spec.evaluation.samples, tokenizer, getattr(spec.prompts, first))
+    own = own_prompts(spec.conditioning, spec.prompts, problems, args.base, args.tuned)
+    if own is None:
+        require_shared(dict(zip(batch.problem_ids, batch.prompts, strict=True)), ids)
+        of_intervention = batch.prompts
+    else:
+        prompts = own[("base", "tuned").index(second)]
+        of_intervention = [prompts[problem_id] for problem_id in batch.problem_ids]
     noise, coins = (
         uniforms(spec.seed, purpose, batch.problem_ids, batch.samples, sampling.max_new_tokens)
         for purpose in ("token", "coin")
     )
     resources = Resources(spec.evaluation.batch_size, spec.drafting.memory_mb, spec.drafting.draft, NEAR_TIE)
-    task = SweepTask(batch.prompts, noise, coins, criterion, list(thresholds.values()), sampling)
+    task = SweepTask(batch.prompts, noise, coins, criterion, list(thresholds.values()), sampling, of_intervention, ids)
     name = f"{criterion.name}, {len(thresholds)} thresholds"
     sweep, _ = cross_sample(primary, intervention, task, resources, name)
     tables = []

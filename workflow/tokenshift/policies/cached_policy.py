@@ -45,7 +45,7 @@ class CachedPolicy:
         self.cache = RowCache(rows, longest, windows(model))
         self.cached = np.zeros(rows, dtype=np.int64)  # tokens of each row whose keys and values are held
         self.forwards = self.prefills = self.computed = self.needed = 0
-        decoded.policies.append(self)
+        decoded.policy = self
 
     def borrow(self, row: int, length: int) -> None:
         """Copy keys and values of the first `length` tokens of `row`, or as many as the row most alike has cached."""

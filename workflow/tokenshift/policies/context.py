@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import polars as pl
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from tokenshift.config.problems import Prompt
 from tokenshift.config.specs import Fit
@@ -21,27 +21,24 @@ def context_of(folder: Path) -> int | None:
     return getattr(config, "max_position_embeddings", None)
 
 
-def require_room(
-    fits: Iterable[Fit], problems: dict[str, pl.DataFrame], folders: dict[str, Path], prompt: Prompt
-) -> None:
+def require_room(fits: Iterable[Fit], problems: dict[str, pl.DataFrame], folders: dict[str, Path]) -> None:
     """Raise StudyError at the first problem whose prompt, with the tokens that may follow, exceeds a model's context.
 
     Args:
         fits: which problems which model has to have room for.
         problems: problem sets and corpora, by names such as problems/heldout.
         folders: the existing models, by name; of a model that is trained from nothing, a character is a token.
-        prompt: how a problem becomes a prompt.
     """
-    lengths = {name: _lengths_of(folder, prompt) for name, folder in folders.items()}
-    known: dict[tuple[str, str], list[int]] = {}
+    tokenizers = {name: load_tokenizer(folder) for name, folder in folders.items()}
+    known: dict[tuple[str, str, str], list[int]] = {}
     for fit in fits:
         limit = context_of(folders[fit.root]) if fit.context is None else fit.context
         rows = problems[fit.problems]
         if limit is None:
             continue
-        of_prompts, of_texts = lengths.get(fit.root, (_characters(prompt), lambda texts: [*map(len, texts)]))
-        key = (fit.root, fit.problems)
+        key = (fit.root, fit.problems, fit.prompt.model_dump_json())
         if key not in known:
+            of_prompts, of_texts = _lengths(tokenizers.get(fit.root), fit.prompt)
             known[key] = of_prompts(rows["problem"].to_list())
             if "solution" in rows.columns:
                 solutions = of_texts(rows["solution"].to_list())
@@ -57,9 +54,10 @@ def require_room(
             )
 
 
-def _lengths_of(folder: Path, prompt: Prompt) -> tuple[Lengths, Lengths]:
-    """How many tokens the model of a folder makes of problems as prompts, and of solutions."""
-    tokenizer = load_tokenizer(folder)
+def _lengths(tokenizer: PreTrainedTokenizerBase | None, prompt: Prompt) -> tuple[Lengths, Lengths]:
+    """How many tokens become of problems as prompts, and of solutions; without a tokenizer, characters are tokens."""
+    if tokenizer is None:
+        return lambda texts: [len(prompt_text(prompt, text)) for text in texts], lambda texts: [*map(len, texts)]
 
     def of_prompts(texts: list[str]) -> list[int]:
         with unknown_characters_refused(tokenizer):
@@ -70,7 +68,3 @@ def _lengths_of(folder: Path, prompt: Prompt) -> tuple[Lengths, Lengths]:
             return [*map(len, tokenizer(texts, add_special_tokens=False).input_ids)]
 
     return of_prompts, of_texts
-
-
-def _characters(prompt: Prompt) -> Lengths:
-    return lambda texts: [len(prompt_text(prompt, text)) for text in texts]

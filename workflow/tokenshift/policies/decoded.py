@@ -32,62 +32,57 @@ class RowPolicy(Protocol):
         """Next-token logits (N, V) after the tokens at `positions` of `rows` (N each)."""
 
 
-class DecodedTokens:
-    """Tokens of the rows being decoded, prompts and responses; what policies have cached of them follows every change.
+def refill(active: int, finished: Sequence[int], queue: deque[int]) -> tuple[int, dict[int, int], dict[int, int]]:
+    """What becomes of finished rows: the prompt that each takes from `queue`, or else the row that moves into it.
 
-    The active rows are always the first ones. Tokens beyond a row's own length may be stale.
+    The `active` rows are always the first ones. With the queue empty, the last of them move, and fewer are active: how
+    many is told first.
     """
+    begun = {row: queue.popleft() for row in sorted(finished)[: len(queue)]}
+    empty = set(finished) - set(begun)
+    left = active - len(empty)
+    sources = [row for row in range(left, active) if row not in empty]
+    return left, begun, dict(zip((row for row in sorted(empty) if row < left), sources, strict=True))
+
+
+class DecodedTokens:
+    """Tokens of the rows that a policy decodes, prompts and responses; what it has cached of them follows every change.
+
+    Tokens beyond a row's own length may be stale.
+    """
+
+    policy: RowPolicy  # which says so itself
 
     def __init__(self, rows: int, longest: int):
         self.tokens = np.zeros((rows, longest), dtype=np.int64)
-        self.active = rows
-        self.policies: list[RowPolicy] = []
-
-    def refill(self, finished: Sequence[int], queue: deque[int]) -> tuple[dict[int, int], dict[int, int]]:
-        """What becomes of finished rows: the prompt that each takes from `queue`, or else the row that moves into it.
-
-        With the queue empty, the last active rows move, and fewer rows are active.
-        """
-        begun = {row: queue.popleft() for row in sorted(finished)[: len(queue)]}
-        empty = set(finished) - set(begun)
-        self.active -= len(empty)
-        sources = [row for row in range(self.active, self.active + len(empty)) if row not in empty]
-        return begun, dict(zip((row for row in sorted(empty) if row < self.active), sources, strict=True))
 
     def write(self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray) -> None:
-        """Put `tokens` at `positions` of `rows` (one each); caches of these rows are valid up to there."""
+        """Put `tokens` at `positions` of `rows` (one each); the cache of these rows is valid up to there."""
         self.tokens[rows, positions] = tokens
-        for policy in self.policies:
-            policy.cached[rows] = np.minimum(policy.cached[rows], positions)
+        self.policy.cached[rows] = np.minimum(self.policy.cached[rows], positions)
 
     def replace(self, row: int, tokens: Sequence[int]) -> None:
-        """Make `tokens` the sequence of `row`; caches stay valid up to the first token that changes."""
+        """Make `tokens` the sequence of `row`; its cache stays valid up to the first token that changes."""
         same = common_prefix(self.tokens[row, : len(tokens)], np.asarray(tokens))
         self.tokens[row, same : len(tokens)] = tokens[same:]
-        for policy in self.policies:
-            policy.cached[row] = min(policy.cached[row], same)
+        self.policy.cached[row] = min(self.policy.cached[row], same)
 
     def begin(self, prompts: dict[int, Sequence[int]]) -> None:
         """Make prompts the sequences of rows and cache all but their last tokens, each distinct prompt once."""
         for row, prompt in prompts.items():
             self.replace(row, prompt)
-            self._borrow(row, len(prompt) - 1)
+            self.policy.borrow(row, len(prompt) - 1)
         leaders = {tuple(prompt): row for row, prompt in reversed(prompts.items())}
-        for policy in self.policies:
-            policy.prefill(
-                np.array([*leaders.values()], dtype=np.int64), np.array([len(prompt) - 1 for prompt in leaders])
-            )
+        self.policy.prefill(
+            np.array([*leaders.values()], dtype=np.int64), np.array([len(prompt) - 1 for prompt in leaders])
+        )
         for row, prompt in prompts.items():
-            self._borrow(row, len(prompt) - 1)
+            self.policy.borrow(row, len(prompt) - 1)
 
     def move(self, target: int, source: int, length: int) -> None:
         """Let `target` hold what `source` does, its first `length` tokens."""
         self.replace(target, self.tokens[source, :length])
-        self._borrow(target, length)
-
-    def _borrow(self, row: int, length: int) -> None:
-        for policy in self.policies:
-            policy.borrow(row, length)
+        self.policy.borrow(target, length)
 
 
 def common_prefix(tokens: np.ndarray, others: np.ndarray) -> int:

@@ -139,13 +139,14 @@ def response_hidden_states(split: SplitModel, sequences: Sequences, batch: Batch
     Rows are padded on the right: under causal attention no real position sees the padding.
     """
     model, responses = split.model, [sequences.responses[row] for row in batch.rows]
-    if not batch.shared or len(batch.rows) == 1 or not _keeps_only_keys_and_values(model):
-        prompts = [sequences.prompts[row] for row in batch.rows]
+    prompts = [sequences.prompts[row] for row in batch.rows]
+    shared = batch.shared and all(prompt == prompts[0] for prompt in prompts)
+    if not shared or len(batch.rows) == 1 or not _keeps_only_keys_and_values(model):
         given = [[*prompt, *response[:-1]] for prompt, response in zip(prompts, responses, strict=True)]
         hidden = split.hidden_states(input_ids=_padded(given).to(model.device), use_cache=False)
         spans = [(len(prompt) - 1, len(tokens)) for prompt, tokens in zip(prompts, given, strict=True)]
         return torch.cat([row[start:end] for row, (start, end) in zip(hidden, spans, strict=True)])
-    prompt = torch.tensor([sequences.prompts[batch.rows[0]]], device=model.device)
+    prompt = torch.tensor(prompts[:1], device=model.device)
     cache = DynamicCache(config=model.config)
     first = split.hidden_states(input_ids=prompt, past_key_values=cache, use_cache=True)[:, -1]
     cache.batch_repeat_interleave(len(responses))

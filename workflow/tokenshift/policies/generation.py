@@ -15,7 +15,7 @@ from torch import Tensor
 from tokenshift.distributions.sampling import Sampling, draw_with_margins, probabilities
 from tokenshift.errors import NotFinite
 from tokenshift.policies.cached_policy import row_policy
-from tokenshift.policies.decoded import DecodedTokens
+from tokenshift.policies.decoded import DecodedTokens, refill
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 
@@ -76,11 +76,11 @@ def _generate(
     # Of each row the prompt that it answers, the tokens of that prompt, and those of its response.
     prompt, starts, lengths = (np.zeros(rows, dtype=np.int64) for _ in range(3))
     queue = deque(range(len(prompts)))
-    finished = np.arange(rows)
+    finished, n_active = np.arange(rows), rows
     with progress(None, name, "response", total=len(prompts)) as bar:
         while True:
-            begun, moved = decoded.refill(finished.tolist(), queue)
-            if decoded.active == 0:
+            n_active, begun, moved = refill(n_active, finished.tolist(), queue)
+            if n_active == 0:
                 return responses
             if cancelled():
                 raise Cancelled
@@ -91,7 +91,7 @@ def _generate(
             for row, index in begun.items():
                 prompt[row], starts[row], lengths[row] = index, len(prompts[index]), 0
             decoded.begin({row: prompts[index] for row, index in begun.items()})
-            active = np.arange(decoded.active)
+            active = np.arange(n_active)
             ends = starts[active] + lengths[active]
             probs = probabilities(cached.logits(active, ends - 1), sampling.temperature)
             drawn, _ = draw_tokens(probs, uniforms[prompt[active], lengths[active]], sampling.top_p)

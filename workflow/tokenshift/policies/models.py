@@ -1,4 +1,4 @@
-"""Loading models and tokenizers from Hugging Face folders, and refusing pairs that cannot be compared."""
+"""Loading models and tokenizers from Hugging Face folders."""
 
 import json
 import math
@@ -205,28 +205,3 @@ def _loaded(folder: Path, remote_code: bool, **how: Any) -> PreTrainedModel:
 
 def _brief(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
-    """Token strings by id; None where the tokenizer leaves an id unused."""
-    by_token = tokenizer.get_vocab()
-    tokens: list[str | None] = [None] * (max(by_token.values()) + 1)
-    for token, token_id in by_token.items():
-        tokens[token_id] = token
-    return tokens
-
-
-def shared_vocabulary(base: str | Path, tuned: str | Path) -> list[str | None]:
-    """Token strings by id of two model folders that map the same strings to the same ids.
-
-    Output sizes may differ by padding rows beyond this vocabulary. Raises StudyError at the first differing token.
-    """
-    of_base, of_tuned = (vocabulary(load_tokenizer(folder)) for folder in (base, tuned))
-    for token_id in range(max(len(of_base), len(of_tuned))):
-        ours, theirs = (known[token_id] if token_id < len(known) else None for known in (of_base, of_tuned))
-        if ours != theirs:
-            raise StudyError(
-                f"{base} and {tuned} cannot be compared: their tokenizers first disagree at id {token_id}, "
-                f"{ours!r} against {theirs!r}; a pair needs one tokenizer"
-            )
-    return of_base

@@ -44,7 +44,7 @@ class OwnCachePolicy:
         recurrent = "cache_params" in inspect.signature(model.forward).parameters
         self._cache_name = "cache_params" if recurrent else "past_key_values"
         self.forwards = self.prefills = self.computed = self.needed = 0
-        decoded.policies.append(self)
+        decoded.policy = self
 
     def borrow(self, row: int, length: int) -> None:
         """Copy the state that lies furthest within the first `length` tokens of `row`, if that is beyond its own."""

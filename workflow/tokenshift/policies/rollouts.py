@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from tokenshift.config.problems import Prompt
 from tokenshift.problems.answers import last_box
 from tokenshift.problems.grading import Grade, Grader
-from tokenshift.problems.prompts import encode_prompt, unknown_characters_refused
+from tokenshift.problems.prompts import prompts_by_problem
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,12 @@ def prompt_batch(
     Raises StudyError when a problem holds a character without a token.
     """
     rows = PromptBatch([], [], [], [], [])
-    columns = ("problem_id", "problem", "answer", "answer_kind")
-    for problem_id, problem, answer, answer_kind in problems.select(columns).iter_rows():
-        with unknown_characters_refused(tokenizer):
-            prompt_tokens = encode_prompt(tokenizer, prompt, problem)
+    prompts = prompts_by_problem(problems, tokenizer, prompt)
+    for problem_id, answer, answer_kind in problems.select("problem_id", "answer", "answer_kind").iter_rows():
         for sample in range(samples):
             rows.problem_ids.append(problem_id)
             rows.samples.append(sample)
-            rows.prompts.append(prompt_tokens)
+            rows.prompts.append(prompts[problem_id])
             rows.answers.append(answer)
             rows.answer_kinds.append(answer_kind)
     return rows

@@ -21,10 +21,12 @@ from tqdm import tqdm
 from tokenshift.config.measurements import Compared, Truncation
 from tokenshift.distributions.comparison import compare
 from tokenshift.errors import StudyError
+from tokenshift.policies.conditioning import Prompts, require_shared
 from tokenshift.policies.forward import Batch, Sequences, SplitModel, plan, response_hidden_states
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 from tokenshift.schemas import SCORES
+from tokenshift.scoring.shared_tokens import SharedTokens
 
 # Columns of candidate lists, which are cut where the column of ids that belongs to them says.
 CANDIDATE_LISTS = {
@@ -69,6 +71,8 @@ def score(
     work: Work,
     shard: tuple[int, int] = (0, 1),
     name: str | None = None,
+    shared_ids: np.ndarray | None = None,
+    own_prompts: tuple[Prompts, Prompts] | None = None,
 ) -> Iterator[pa.Table]:
     """Score both policies at every response position of `rollouts` (schemas.ROLLOUTS); one row each (schemas.SCORES).
 
@@ -77,22 +81,29 @@ def score(
 
     Args:
         base: policy. tuned: policy.
-        rollouts: responses of any policy with the pair's tokenizer.
+        rollouts: responses of any policy with the pair's tokenizers.
         truncation: sampling distribution whose nuclei are described.
         compared: what is compared beside the full distributions.
         work: how the work is cut.
         shard: number, from 0, of the shard whose rows are wanted, and how many there are.
         name: under which to report progress, if at all.
+        shared_ids: ids, ascending, of the tokens that both policies have (schemas.VOCABULARY); by default all. What is
+            compared is over them, and responses end before their first other token.
+        own_prompts: those that base and tuned policy are conditioned on; by default both on those in `rollouts`.
 
     Raises:
-        StudyError: a token lies outside the shared vocabulary, a response is longer than a model's context, or a model
-            gives logits that are not finite; the message names model, problem, sample and position.
+        StudyError: a token lies outside the vocabularies, a prompt holds one that a policy conditioned on it lacks, a
+            response is longer than a model's context, or a model gives logits that are not finite; the message names
+            model, problem, sample and position.
     """
-    groups = _groups(rollouts, work.batch_tokens, *shard)
+    tokens = SharedTokens(base, tuned, shared_ids)
+    groups = _groups(tokens.cut(rollouts), work.batch_tokens, *shard)
     in_shard = pl.concat(groups)
-    _check_fits((base, tuned), in_shard)
-    vocabulary_size = min(base.vocabulary_size, tuned.vocabulary_size)
-    pair = _Pair(SplitModel(base.model), SplitModel(tuned.model), vocabulary_size)
+    pair = _Pair(SplitModel(base.model), SplitModel(tuned.model), tokens, own_prompts)
+    _check_fits((base, tuned), pair, in_shard)
+    if own_prompts is None:
+        prompts = in_shard.select("problem_id", "prompt_token_ids").unique("problem_id", maintain_order=True)
+        require_shared(dict(prompts.iter_rows()), tokens.ids)
     statistics = partial(compare, truncation=truncation, compared=compared)
     total = int(in_shard["response_token_ids"].list.len().sum())
     with progress(None, name, "token", total=total) as bar:
@@ -118,21 +129,29 @@ def _groups(rollouts: pl.DataFrame, stretch: int, number: int, count: int) -> li
 
 @dataclass(frozen=True)
 class _Pair:
-    """Both models, and how many of their outputs are tokens."""
+    """Both models, the tokens that they share, and their own prompts if they are conditioned on those."""
 
     base: SplitModel
     tuned: SplitModel
-    vocabulary_size: int
+    tokens: SharedTokens
+    own_prompts: tuple[Prompts, Prompts] | None
+
+    def prompts(self, rollouts: pl.DataFrame) -> list[list[list[int]]]:
+        """The prompts that base and tuned model are conditioned on along `rollouts`."""
+        if self.own_prompts is None:
+            return [rollouts["prompt_token_ids"].to_list()] * 2
+        return [[prompts[problem_id] for problem_id in rollouts["problem_id"]] for prompts in self.own_prompts]
 
 
 @torch.inference_mode()
 def _score_group(pair: _Pair, rollouts: pl.DataFrame, statistics: Statistics, work: Work, bar: tqdm) -> pa.Table:
-    sequences = Sequences(rollouts["prompt_token_ids"].to_list(), rollouts["response_token_ids"].to_list())
+    responses = rollouts["response_token_ids"].to_list()
+    sequences = [Sequences(prompts, responses) for prompts in pair.prompts(rollouts)]
     keys = list(zip(rollouts["problem_id"], rollouts["sample"], strict=True))
     by_response: list[dict[str, np.ndarray]] = [{} for _ in keys]
-    for batch in plan(sequences, work.batch_tokens):
+    for batch in plan(_longer(*sequences), work.batch_tokens):
         columns = _score_batch(pair, sequences, batch, statistics, work.chunk_positions, bar)
-        lengths = [len(sequences.responses[row]) for row in batch.rows]
+        lengths = [len(responses[row]) for row in batch.rows]
         _check_finite(columns, [keys[row] for row in batch.rows], lengths)
         for column, values in columns.items():
             for row, of_response in zip(batch.rows, np.split(values, np.cumsum(lengths)[:-1]), strict=True):
@@ -140,38 +159,44 @@ def _score_group(pair: _Pair, rollouts: pl.DataFrame, statistics: Statistics, wo
     return _table(by_response, keys, rollouts["response_token_ids"])
 
 
+def _longer(base: Sequences, tuned: Sequences) -> Sequences:
+    """Of each row the longer prompt: batches are planned so that both models' sequences fit."""
+    return Sequences([max(pair, key=len) for pair in zip(base.prompts, tuned.prompts, strict=True)], base.responses)
+
+
 def _score_batch(
-    pair: _Pair, sequences: Sequences, batch: Batch, statistics: Statistics, chunk_positions: int, bar: tqdm
+    pair: _Pair, sequences: list[Sequences], batch: Batch, statistics: Statistics, chunk_positions: int, bar: tqdm
 ) -> dict[str, np.ndarray]:
     """Columns of the batch's response positions, one response after another, in chunks of positions."""
     device = pair.base.model.device
     models = (pair.base, pair.tuned)
-    hidden = [response_hidden_states(split, sequences, batch) for split in models]  # on two GPUs, at once
-    tokens = torch.tensor([token for row in batch.rows for token in sequences.responses[row]], device=device)
+    hidden = [  # on two GPUs, at once
+        response_hidden_states(split, own, batch) for split, own in zip(models, sequences, strict=True)
+    ]
+    tokens = torch.tensor([token for row in batch.rows for token in sequences[0].responses[row]], device=device)
     chunks = []
     for start in range(0, len(tokens), chunk_positions):
         chunk = slice(start, start + chunk_positions)
         blocks = [split.logits(states[chunk]) for split, states in zip(models, hidden, strict=True)]
-        logits = (block[:, : pair.vocabulary_size].to(device) for block in blocks)
-        chunks.append({name: values.cpu().numpy() for name, values in statistics(*logits, tokens[chunk]).items()})
+        blocks = [block.to(device) for block in blocks]
+        logits = pair.tokens.logits(blocks)
+        columns = pair.tokens.with_ids(statistics(*logits, pair.tokens.places(tokens[chunk])))
+        columns |= pair.tokens.unshared_mass(blocks, logits)
+        chunks.append({name: values.cpu().numpy() for name, values in columns.items()})
         bar.update(len(tokens[chunk]))
     return {column: np.concatenate([chunk[column] for chunk in chunks]) for column in chunks[0]}
 
 
-def _check_fits(policies: tuple[Policy, Policy], rollouts: pl.DataFrame) -> None:
-    vocabulary_size = min(policy.vocabulary_size for policy in policies)
-    context = min(getattr(policy.model.config, "max_position_embeddings", math.inf) for policy in policies)
-    for problem_id, sample, prompt, response in rollouts.select(
-        "problem_id", "sample", "prompt_token_ids", "response_token_ids"
-    ).iter_rows():
-        where, length = f"problem {problem_id}, sample {sample}", len(prompt) + len(response)
-        if not prompt:
-            raise StudyError(f"{where}: the prompt has no tokens, so nothing predicts the response's first one")
-        if length > context:
-            raise StudyError(f"{where}: prompt and response have {length} tokens, the models' context is {context}")
-        largest = max(*prompt, *response)
-        if largest >= vocabulary_size:
-            raise StudyError(f"{where}: token id {largest} lies outside the pair's vocabulary of {vocabulary_size}")
+def _check_fits(policies: tuple[Policy, Policy], pair: _Pair, rollouts: pl.DataFrame) -> None:
+    rows = list(rollouts.select("problem_id", "sample", "response_token_ids").iter_rows())
+    for policy, prompts in zip(policies, pair.prompts(rollouts), strict=True):
+        context = getattr(policy.model.config, "max_position_embeddings", math.inf)
+        for (problem_id, sample, response), prompt in zip(rows, prompts, strict=True):
+            where, length = f"problem {problem_id}, sample {sample}", len(prompt) + len(response)
+            if not prompt:
+                raise StudyError(f"{where}: the prompt has no tokens, so nothing predicts the response's first one")
+            if length > context:
+                raise StudyError(f"{where}: prompt and response have {length} tokens, the models' context is {context}")
 
 
 def _check_finite(columns: dict[str, np.ndarray], keys: Sequence[tuple[str, int]], lengths: Sequence[int]) -> None:

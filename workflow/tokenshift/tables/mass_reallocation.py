@@ -1,6 +1,8 @@
 """Where probability moved: mass on shared, base-only and tuned-only candidates (arXiv 2603.22446, analysis 3).
 
-The candidates of a policy are its nucleus. The four masses of a policy sum to 1.
+The candidates of a policy are its nucleus. The four masses of a policy sum to 1. Where the tokenizers of a pair differ
+in special tokens, these are of the tokens that both have; "unshared" is the probability that a policy gives to the
+others.
 """
 
 from collections.abc import Sequence
@@ -25,7 +27,7 @@ def table(scores: Sequence[Path], analysis: Measures) -> pl.DataFrame:
     """Rows of mass_reallocation.csv; change is the tuned policy's mass minus the base's."""
     cells = []
     for positions, where in position_subsets(analysis).items():
-        for candidates in (*NUCLEI, "neither"):
+        for candidates in (*NUCLEI, "neither", "unshared"):
             base, tuned = mass("base", candidates), mass("tuned", candidates)
             for quantity, value in (("mass_base", base), ("mass_tuned", tuned), ("change", tuned - base)):
                 keys = {"positions": positions, "candidates": candidates, "quantity": quantity}

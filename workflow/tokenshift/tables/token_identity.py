@@ -69,7 +69,9 @@ def table(scores: Sequence[Path], vocabularies: Sequence[Path], analysis: Measur
         named = names("scores", path)
         if named["pair"] not in vocabulary_of:
             raise StudyError(f"{path}: no vocabulary file of the pair '{named['pair']}' is given")
-        tokens = dict(collect(scan("vocabularies", vocabulary_of[named["pair"]])).iter_rows())
+        tokens = dict(
+            collect(scan("vocabularies", vocabulary_of[named["pair"]]).select("token_id", "token_base")).iter_rows()
+        )
         sums = token_sums(scan_scores(path), analysis)
         explained = variance_explained(sums, bootstrap)
         keys = {"quantity": "variance_explained", "token_id": None, "token": None}
