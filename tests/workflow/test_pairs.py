@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from peft import LoraConfig, get_peft_model
+from transformers import AutoTokenizer
 
 from checkouts import Checkout, copy_project
 from policies.architectures import VOCABULARY, made
@@ -29,7 +30,7 @@ def save(name: str, folder: Path, seed: int) -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> tuple[Checkout, dict]:
-    """A project with a study of four pairs that has run to its end."""
+    """A project with a study of five pairs that has run to its end."""
     project, models = copy_project(tmp_path_factory.mktemp("pairs") / "project"), {}
     folder = project.root / "data"
     for kind, name in KINDS.items():
@@ -43,9 +44,18 @@ def study(tmp_path_factory) -> tuple[Checkout, dict]:
     models["adapter-base"] = {"pretrained": {"path": "data/adapter-base"}}
     models["adapter-tuned"] = {"pretrained": {"path": "data/adapter-base", "adapter": {"path": "data/adapter"}}}
     models["adapter-tuned"]["pretrained"]["checkpoints"] = {10: {"path": "data/adapter-base"}}
+    for place, seed in (("base", 0), ("tuned", 1)):
+        save("Llama", folder / f"special-{place}", seed)
+        models[f"special-{place}"] = {"pretrained": {"path": f"data/special-{place}"}}
+    save_tokenizer(folder / "special-tuned", CHARACTERS, end="<end>")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "special-tuned")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>"]})
+    tokenizer.save_pretrained(folder / "special-tuned")
+    models["special-tuned"]["prompt"] = {"template": "?{problem}=<think>"}
     rows = [{"problem_id": str(n), "problem": f"{n} + {n}", "answer": str(2 * n)} for n in range(1, 5)]
     (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pairs = {kind: {"base": f"{kind}-base", "tuned": f"{kind}-tuned"} for kind in [*KINDS, "adapter"]}
+    pairs = {kind: {"base": f"{kind}-base", "tuned": f"{kind}-tuned"} for kind in [*KINDS, "adapter", "special"]}
+    pairs["special"]["special_tokens"] = {"<eos>": "<end>"}
     text = {
         "name": "pairs",
         "prompt": {"template": "{problem}=", "chat": False},
@@ -53,6 +63,7 @@ def study(tmp_path_factory) -> tuple[Checkout, dict]:
         "models": models,
         "pairs": pairs,
         "evaluation": {"sets": ["sums"], "samples": 2, "max_new_tokens": 20},
+        "scoring": {"conditioning": "own"},
         "cross_sampling": {
             "pairs": list(pairs),
             "directions": ["forward"],
@@ -83,6 +94,8 @@ def test_responses_are_longer_than_the_window(study):
 def test_sweeps_end_at_both_models_own_rollouts(study):
     project, pairs = study
     for pair, models in pairs.items():
+        if pair == "special":  # whose models decode together without the tokens that only one has
+            continue
         sweep = pl.read_parquet(project.root / f"results/pairs/cross_samples/{pair}/sums/forward-js.parquet")
         for threshold, model in ((float("inf"), models["base"]), (-float("inf"), models["tuned"])):
             own = pl.read_parquet(project.root / f"results/pairs/rollouts/{model}/sums.parquet")
@@ -90,6 +103,28 @@ def test_sweeps_end_at_both_models_own_rollouts(study):
             # The adapter is merged where its model is alone: equal but for rounding.
             equal = [a == b for a, b in zip(ours, own["response_token_ids"].to_list(), strict=True)]
             assert sum(equal) >= len(equal) - (pair == "adapter"), (pair, model)
+
+
+def test_special_tokens_of_one_model_alone_are_left_out_and_their_mass_is_told(study):
+    results = study[0].root / "results/pairs"
+    vocabulary = pl.read_parquet(results / "vocabularies/special.parquet")
+    (think,) = vocabulary.filter(~pl.col("shared"))["token_id"]
+    own = pl.read_parquet(results / "rollouts/special-tuned/sums.parquet")
+    assert all(prompt[-1] == think for prompt in own["prompt_token_ids"].to_list())
+    assert own["response_token_ids"].list.contains(think).any()
+    scores = pl.read_parquet(results / "scores/special/sums/tuned.parquet")
+    assert think not in scores["token_id"]
+    assert 0 < len(scores) < own["response_token_ids"].list.len().sum()
+    sweep = pl.read_parquet(results / "cross_samples/special/sums/forward-js.parquet")
+    assert not sweep["response_token_ids"].list.contains(think).any()
+    masses = pl.read_csv(results / "tables/mass_reallocation.csv")
+    masses = masses.filter(candidates="unshared", positions="all", trajectory="tuned", quantity="mass_tuned")
+    by_pair = dict(masses.select("pair", "estimate").iter_rows())
+    assert by_pair.pop("special") > 0
+    assert set(by_pair.values()) == {0}
+    log = (results / "logs/scores/special/sums/tuned.log").read_text()
+    assert "the first prompt of the base model: '1 + 1='" in log
+    assert "the first prompt of the tuned model: '?1 + 1=<think>'" in log
 
 
 def test_checkpoints_that_others_trained_are_in_the_evolution(study):
