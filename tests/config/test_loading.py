@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tokenshift.config.loading import load_study
+from tokenshift.config.problems import Prompt
 from tokenshift.config.recipes import DAPO
 from tokenshift.config.study import Study
 from tokenshift.errors import StudyError
@@ -74,6 +75,17 @@ def test_a_recipe_fills_what_is_not_given(tmp_path):
     assert {key: filled[key] for key in DAPO} == DAPO | {"clip_high": 0.3}
 
 
+def test_a_models_prompt_is_filled_from_the_studys_and_inherited(tmp_path):
+    study = changed("models.base.prompt", {"system": "Think."}) | {"prompt": {"template": "Q: {problem}"}}
+    loaded = load_study(str(written(tmp_path, yaml.safe_dump(study))))
+    assert loaded.prompt_of("base") == loaded.prompt_of("boost-s1") == Prompt(template="Q: {problem}", system="Think.")
+    assert loaded.prompt == Prompt(template="Q: {problem}")
+    study = changed("models.dapo.prompt", {"chat": False})
+    loaded = load_study(str(written(tmp_path, yaml.safe_dump(study))))
+    assert loaded.prompt_of("dapo") == Prompt(chat=False)
+    assert loaded.prompt_of("base") == loaded.prompt_of("sft") == Prompt()
+
+
 def test_several_seeds_are_several_models(tmp_path):
     study = load_study(str(written(tmp_path, yaml.safe_dump(SMALLEST, sort_keys=False))))
     assert list(study.models) == ["base", "dapo", "boost-s1", "boost-s2", "sft"]
@@ -106,6 +118,11 @@ MISTAKES = [
     ("seed", -1, "seed: input should be greater than or equal to 0, not -1"),
     ("name", "../up", "name: string should match pattern"),
     ("prompt.template", "Solve!", "prompt: template must hold {problem} exactly once"),
+    ("prompt", {"chat": False, "system": "Think."}, "prompt: system needs `chat: true`"),
+    ("models.dapo.prompt", {"chat": False, "chat_template": "x"}, "prompt: chat_template needs `chat: true`"),
+    ("models.dapo.prompt.stops", [], "models.dapo.prompt.stops: value should have at least 1 item"),
+    ("models.dapo.prompt.stop", ["a"], "models.dapo.prompt.stop: unknown key (did you mean 'stops'?)"),
+    ("scoring.conditioning", "base", "scoring.conditioning: input should be 'responder' or 'own', not 'base'"),
     ("problems.given.exclude", ["othrs"], "problems.given.exclude: no problem set is called 'othrs'"),
     ("problems.given", {"size": 3}, "problems.given: needs exactly one of reasoning_gym, jsonl, datasets; found none"),
     (

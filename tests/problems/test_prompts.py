@@ -41,6 +41,19 @@ def test_a_beginning_that_stands_twice_is_refused(prompt, chat_template):
         encode_prompt(tokenizer(True, chat_template), prompt, "1")
 
 
+def test_a_study_may_give_a_system_turn_and_its_own_template():
+    theirs = tokenizer(True, TEMPLATE)
+    assert encode_prompt(theirs, Prompt(template="{problem}", system="+"), "1") == [6, 3, 6, 2]
+    given = Prompt(
+        template="{problem}", system="+", chat_template="{{ messages[0].role[0] }}={{ messages[1].content }}"
+    )
+    assert encode_prompt(theirs, given, "1") == [7, 4, 2]
+    assert encode_prompt(tokenizer(True), given, "1") == [7, 4, 2]
+    refusing = Prompt(template="{problem}", chat_template="{{ raise_exception('System role not supported') }}")
+    with pytest.raises(StudyError, match=r"refuses the prompt \(System role not supported\); change `prompt.system`"):
+        encode_prompt(theirs, refusing, "1")
+
+
 def test_without_a_chat_template_none_can_be_asked_for():
     with pytest.raises(StudyError, match="has no chat template; set `chat: false`"):
         encode_prompt(tokenizer(True), Prompt(template="{problem}", chat=True), "1")

@@ -15,7 +15,7 @@ from tokenshift.cross_sampling.sweeps import (
     sweep_thresholds,
 )
 from tokenshift.registries.criteria import ALL, NONE, criterion
-from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS, SCORES
+from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS, SCORES, VOCABULARY
 from tokenshift.shards import shard
 
 
@@ -29,7 +29,8 @@ def main() -> None:
     all_problems = read_parquet(args.problems, PROBLEMS)
     if thresholds is None:
         scores = scan_parquet(args.scores, SCORES)
-        require_all_problems(scores, all_problems, args.scores)
+        all_shared = read_parquet(args.vocabulary, VOCABULARY)["shared"].all()
+        require_all_problems(scores, all_problems, all_shared, args.scores)
         values = criterion_values(scores, chosen, spec.direction)
         thresholds = sweep_thresholds(values, spec.quantiles, chosen)
     ordered = [NONE, *sorted(thresholds, reverse=True), ALL]

@@ -27,10 +27,14 @@ from tokenshift.shards import add_shard_argument
 NEAR_TIE = 1e-5  # margin below which the rounding of another batch could decide otherwise
 
 
-def require_all_problems(scores: pl.LazyFrame, problems: pl.DataFrame, file: Path) -> None:
-    """Raise StudyError unless `scores` (schemas.SCORES), from `file`, are of each of `problems` and of no other."""
+def require_all_problems(scores: pl.LazyFrame, problems: pl.DataFrame, all_shared: bool, file: Path) -> None:
+    """Raise StudyError unless `scores` (schemas.SCORES), from `file`, are of each of `problems` and of no other.
+
+    Unless the models of the pair have `all_shared` tokens, a problem may be missing: its responses begin with others.
+    """
     scored = set(scores.select(pl.col("problem_id").unique()).collect()["problem_id"])
-    if differing := sorted(scored ^ set(problems["problem_id"])):
+    known = set(problems["problem_id"])
+    if differing := sorted(scored ^ known if all_shared else scored - known):
         raise StudyError(
             f"{file} is of another problem set: {len(differing)} problems are in one of the two alone, the first "
             f"{differing[0]}; make it again: `snakemake --forcerun {file}`"
