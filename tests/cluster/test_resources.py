@@ -20,7 +20,7 @@ def test_the_gpus_hold_the_parameters_and_one_less_would_not(billions, size, mem
 
 
 @pytest.mark.parametrize(
-    ("billions", "gpus"), [([7.6], 1), ([7.6, 7.6], 1), ([32.8], 2), ([32.8, 32.8], 3), ([None, 32.8], 1)]
+    ("billions", "gpus"), [([7.6], 1), ([7.6, 7.6], 1), ([32.8], 2), ([32.8, 32.8], 4), ([None, 32.8], 1)]
 )
 def test_inference_asks_for_gpus_by_size(billions, gpus):
     assert inference_gpus(compute(placement="sharded"), billions) == gpus

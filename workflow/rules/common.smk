@@ -21,7 +21,7 @@ from tokenshift.provenance.packages import require_locked
 from tokenshift.provenance.hashes import code_hash, file_hash
 from tokenshift.provenance.records import require_own
 from tokenshift.registries.trajectories import DIRECTIONS, OWN
-from tokenshift.cluster.resources import inference_gpus, launcher, memory_mb, size_of, training_gpus
+from tokenshift.cluster.resources import inference_gpus, inference_launcher, launcher, memory_mb, size_of, training_gpus
 from tokenshift.summary import summary
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
@@ -196,8 +196,9 @@ def pair_sizes(wildcards):
 
 
 def holding(sizes):
-    """Resources of a job that runs models of these `sizes`, a function of its wildcards."""
+    """Resources of a job that runs models of these `sizes`, a function of its wildcards; `launch` starts its script."""
     return {
+        "launch": lambda w: inference_launcher(STUDY.compute, inference_gpus(STUDY.compute, sizes(w))),
         "nodes": 1,  # SLURM would spread the GPUs of a job over nodes
         "gpu": lambda w: inference_gpus(STUDY.compute, sizes(w)),
         "mem_mb": lambda w: memory_mb(STUDY.compute, sizes(w)),

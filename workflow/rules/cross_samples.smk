@@ -33,7 +33,7 @@ rule cross_samples:
     message:
         "Cross-sampling {wildcards.pair} {wildcards.direction} by {wildcards.criterion} on {wildcards.problem_set}"
     shell:
-        "python $SCRIPTS/cross_sample.py --spec {params.spec:q}"
+        "{resources.launch} $SCRIPTS/cross_sample.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --vocabulary {input.vocabulary} --problems {input.problems} --scores {input.scores} --shard {params.shard}"
         " --output {output} 2> {log}"
@@ -65,7 +65,7 @@ rule cross_samples_random:
     message:
         "Cross-sampling {wildcards.pair} {wildcards.direction} by control {wildcards.control} on {wildcards.problem_set}"
     shell:
-        "python $SCRIPTS/cross_sample_random.py --spec {params.spec:q}"
+        "{resources.launch} $SCRIPTS/cross_sample_random.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --vocabulary {input.vocabulary} --problems {input.problems} --matched {input.matched} --pilot {input.pilot}"
         " --shard {params.shard}"

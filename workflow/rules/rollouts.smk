@@ -25,6 +25,6 @@ rule rollouts:
     message:
         "Sampling responses of {wildcards.model} to {wildcards.problem_set}"
     shell:
-        "python $SCRIPTS/rollouts.py --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
+        "{resources.launch} $SCRIPTS/rollouts.py --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
         " --shard {params.shard}"
         " --output {output} 2> {log}"

@@ -24,7 +24,7 @@ rule scores:
     message:
         "Scoring {wildcards.pair} along the {wildcards.trajectory} responses to {wildcards.problem_set}"
     shell:
-        "python $SCRIPTS/score.py --spec {params.spec:q}"
+        "{resources.launch} $SCRIPTS/score.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --vocabulary {input.vocabulary} --problems {input.problems} --responses {input.responses} --shard {params.shard}"
         " --output {output} 2> {log}"
@@ -58,7 +58,7 @@ rule checkpoint_scores:
     message:
         "Scoring the checkpoints of {wildcards.pair} along its tuned responses to {wildcards.problem_set}"
     shell:
-        "python $SCRIPTS/checkpoint_scores.py --spec {params.spec:q}"
+        "{resources.launch} $SCRIPTS/checkpoint_scores.py --spec {params.spec:q}"
         " --base $(dirname {input.base}) --tuned $(dirname {input.tuned})"
         " --vocabulary {input.vocabulary} --problems {input.problems} --rollouts {input.rollouts} --shard {params.shard}"
         " --output {output} 2> {log}"

@@ -12,6 +12,7 @@ from tokenshift.command import run
 from tokenshift.config.specs import CheckpointScoresSpec
 from tokenshift.policies.conditioning import own_prompts
 from tokenshift.policies.policy import load_policy
+from tokenshift.policies.tensor_parallel import output_of
 from tokenshift.policies.vocabulary import shared_ids
 from tokenshift.schemas import CHECKPOINT_SCORES, PROBLEMS, ROLLOUTS
 from tokenshift.scoring.teacher_forcing import Work, score
@@ -57,7 +58,8 @@ def main() -> None:
                 stepped = scores.append_column("step", pa.array([step] * len(scores), pa.int32()))
                 yield stepped.select(CHECKPOINT_SCORES.names)
 
-    write_parquet_parts(args.output, by_step(), CHECKPOINT_SCORES, spec.plain(), ("torch", "transformers"))
+    with output_of(args.output) as output:
+        write_parquet_parts(output, by_step(), CHECKPOINT_SCORES, spec.plain(), ("torch", "transformers"))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from tokenshift.cross_sampling.sweeps import (
     sweep_parser,
     sweep_thresholds,
 )
+from tokenshift.policies.tensor_parallel import output_of
 from tokenshift.registries.criteria import ALL, NONE, criterion
 from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS, SCORES, VOCABULARY
 from tokenshift.shards import shard
@@ -36,7 +37,8 @@ def main() -> None:
     ordered = [NONE, *sorted(thresholds, reverse=True), ALL]
     problems = shard(all_problems, *args.shard)
     table = run_sweep(spec, args, problems, chosen, {threshold: threshold for threshold in ordered})
-    write_parquet(args.output, table, CROSS_SAMPLES, spec.plain(), ("torch", "transformers", "math-verify"))
+    with output_of(args.output) as output:
+        write_parquet(output, table, CROSS_SAMPLES, spec.plain(), ("torch", "transformers", "math-verify"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from tokenshift.command import run
 from tokenshift.config.specs import ControlSpec
 from tokenshift.cross_sampling.controls import Budgets, budgets, probabilities
 from tokenshift.cross_sampling.sweeps import run_sweep, sweep_parser
+from tokenshift.policies.tensor_parallel import output_of
 from tokenshift.registries.controls import CONTROLS
 from tokenshift.registries.criteria import COIN
 from tokenshift.schemas import CROSS_SAMPLES, PROBLEMS
@@ -34,7 +35,8 @@ def main() -> None:
     thresholds = probabilities(CONTROLS[spec.control], spent(args.matched), pilot, positions)
     problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
     table = run_sweep(spec, args, problems, COIN, thresholds)
-    write_parquet(args.output, table, CROSS_SAMPLES, spec.plain(), ("torch", "transformers", "math-verify"))
+    with output_of(args.output) as output:
+        write_parquet(output, table, CROSS_SAMPLES, spec.plain(), ("torch", "transformers", "math-verify"))
 
 
 if __name__ == "__main__":

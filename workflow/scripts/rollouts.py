@@ -16,6 +16,7 @@ from tokenshift.policies.generation import generate
 from tokenshift.policies.models import load_tokenizer
 from tokenshift.policies.policy import load_policy
 from tokenshift.policies.rollouts import prompt_batch, response_columns
+from tokenshift.policies.tensor_parallel import output_of
 from tokenshift.problems.grading import Grader
 from tokenshift.schemas import PROBLEMS, ROLLOUTS
 from tokenshift.shards import add_shard_argument, shard
@@ -41,7 +42,8 @@ def main() -> None:
     responses = generate(policy, batch.prompts, noise, sampling, evaluation.batch_size, name="rollouts")
     with Grader() as grader:
         columns = response_columns(batch, responses, policy.stop_token_ids, tokenizer, grader)
-    write_parquet(args.output, pa.table(columns), ROLLOUTS, spec.plain(), ("torch", "transformers", "math-verify"))
+    with output_of(args.output) as output:
+        write_parquet(output, pa.table(columns), ROLLOUTS, spec.plain(), ("torch", "transformers", "math-verify"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from tokenshift.command import run
 from tokenshift.config.specs import ScoreSpec
 from tokenshift.policies.conditioning import own_prompts
 from tokenshift.policies.policy import load_pair
+from tokenshift.policies.tensor_parallel import output_of
 from tokenshift.policies.vocabulary import shared_ids
 from tokenshift.schemas import PROBLEMS, SCORES
 from tokenshift.scoring.teacher_forcing import Work, score
@@ -46,7 +47,8 @@ def main() -> None:
         shared_ids=shared_ids(args.vocabulary),
         own_prompts=prompts,
     )
-    write_parquet_parts(args.output, tables, SCORES, spec.plain(), ("torch", "transformers"))
+    with output_of(args.output) as output:
+        write_parquet_parts(output, tables, SCORES, spec.plain(), ("torch", "transformers"))
 
 
 if __name__ == "__main__":

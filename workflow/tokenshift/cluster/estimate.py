@@ -193,5 +193,8 @@ def table(study: Study, costs: list[Cost]) -> str:
         + ("an H200 in bfloat16." if study.compute.device == "cuda" else "two x86 cores."),
     ]
     if study.compute.placement == "sharded":
-        lines.append("placement 'sharded' lays layers one after another: of the GPUs of a job, one is busy at a time.")
+        lines.append(
+            "placement 'sharded': all GPUs of a job are busy where transformers can split the models (tp_plan); else "
+            "layers lie one after another, and one is busy at a time."
+        )
     return "\n".join(lines)

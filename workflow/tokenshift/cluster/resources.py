@@ -39,8 +39,8 @@ def inference_gpus(compute: "Compute", sizes: Sequence[float | None]) -> int:
         return compute.gpus
     each = [gpus_to_hold(size, BYTES[compute.dtype], compute.gpu_memory_gb) for size in sizes]
     together = gpus_to_hold(sum(sizes), BYTES[compute.dtype], compute.gpu_memory_gb)
-    if compute.placement == "sharded":
-        return max(compute.gpus, together)
+    if compute.placement == "sharded":  # heads come in powers of two
+        return max(compute.gpus, 2 ** math.ceil(math.log2(together)))
     if (compute.placement == "together" and together > 1) or max(each) > 1:
         described = " and ".join(f"{size:g}" for size in sizes)
         raise StudyError(
@@ -71,11 +71,20 @@ def launcher(compute: "Compute", gpus: int, threads: int) -> str:
     On several nodes a step of SLURM's starts them, and the script launch.py inside it finds out where the first one is.
     """
     if compute.nodes == 1:
-        # The deepspeed launcher would take GPUs 0, 1 ... whatever SLURM gave, and one port for all jobs of a node.
-        return f"python -m torch.distributed.run --standalone --nproc-per-node={gpus}" if gpus > 1 else "python"
+        return _processes(gpus)
     processes = max(1, gpus)
     step = f"srun --nodes={compute.nodes} --ntasks={compute.nodes * processes} --ntasks-per-node={processes}"
     step += f" --cpus-per-task={threads}"
     step += f" --gres=gpu:{gpus}" if gpus else ""
     # A process that ends badly ends the others, which would wait for it.
     return f"{step} --kill-on-bad-exit=1 python $SCRIPTS/launch.py"
+
+
+def inference_launcher(compute: "Compute", gpus: int) -> str:
+    """The command before a script that runs models: a process for each GPU where they are sharded, else one."""
+    return _processes(gpus if compute.placement == "sharded" else 1)
+
+
+def _processes(gpus: int) -> str:
+    # The deepspeed launcher would take GPUs 0, 1 ... whatever SLURM gave, and one port for all jobs of a node.
+    return f"python -m torch.distributed.run --standalone --nproc-per-node={gpus}" if gpus > 1 else "python"

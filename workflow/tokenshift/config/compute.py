@@ -14,8 +14,9 @@ class Hardware(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Precision of inference.")
     placement: Literal["together", "apart", "sharded"] = Field(
         "together",
-        description="Where a pair's two models lie: both on the device, on two GPUs, or each spread over all GPUs, "
-        "layer after layer, so that one GPU is busy at a time.",
+        description="Where a pair's two models lie: both on the device, on two GPUs, or each spread over all GPUs. "
+        "sharded: a part of every weight on each (tensor parallelism) where transformers has a plan for both models "
+        "and they can be split evenly; else layer after layer, so that one GPU is busy at a time.",
     )
     threads: int = Field(
         1,

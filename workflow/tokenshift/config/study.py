@@ -75,6 +75,16 @@ class Study(Section):
         }
         return given | {"models": models}
 
+    @model_validator(mode="after")
+    def _one_draft_length(self) -> "Study":
+        """Refuse draft lengths from measured costs where several processes have to choose the same."""
+        if self.compute.placement == "sharded" and self.cross_sampling.draft is None:
+            raise ValueError(
+                "cross_sampling.draft: null takes costs measured by each process, and placement 'sharded' may have "
+                "several, which must agree: give a number"
+            )
+        return self
+
     def prompt_of(self, model: str) -> Prompt:
         """The prompt of `model`: its own, or that of the model it is trained from, or the study's."""
         entry = self.models[model]

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.distributed import DistributedConfig
 from transformers.utils import logging
 from transformers.utils.logging import disable_progress_bar
 
@@ -26,6 +28,11 @@ from tokenshift.policies.adapters import has_adapter, merged, same_base, sharing
 
 GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 SAFE_WEIGHTS, PICKLED_WEIGHTS = "*.safetensors", "pytorch_model*.bin"
+# How transformers is told to spread a model, by what stands in a device's place.
+SPREAD: dict[str, Callable[[], dict[str, Any]]] = {
+    "layers": lambda: {"device_map": "auto"},
+    "parts": lambda: {"distributed_config": DistributedConfig(tp_plan="auto")},
+}
 REMOTE_CODE = "TOKENSHIFT_REMOTE_CODE"  # variable with the names of models whose own code may run
 
 
@@ -104,8 +111,9 @@ def load_tokenizer(folder: str | Path, remote_code: bool | None = None) -> PreTr
 def load_model(folder: str | Path, dtype: str, device: str) -> PreTrainedModel:
     """Causal LM of a model folder, in evaluation mode, in `dtype` (a torch name) on `device`.
 
-    On device "auto" its layers are spread over all GPUs. An adapter is merged into the weights. Raises StudyError when
-    the folder has no weights, or others than its config.json asks for, and when they do not fit into memory.
+    On device "layers" its layers are spread over all GPUs; on "parts" a part of each weight is held by each process of
+    the job (policies.tensor_parallel). An adapter is merged into the weights. Raises StudyError when the folder has no
+    weights, or others than its config.json asks for, and when they do not fit into memory.
     """
     model = _load_base(Path(folder), dtype, device)
     return merged(with_adapter(model, Path(folder))) if has_adapter(Path(folder)) else model
@@ -126,17 +134,17 @@ def load_models(
 
 def _load_base(folder: Path, dtype: str, device: str) -> PreTrainedModel:
     require_weights(folder)
+    if device in SPREAD:
+        return _loaded(folder, trusts(folder), dtype=getattr(torch, dtype), **SPREAD[device]()).eval()
     require_device(device)
     require_memory(folder, dtype, device)
-    spread = {"device_map": "auto"} if device == "auto" else {}
-    model = _loaded(folder, trusts(folder), dtype=getattr(torch, dtype), **spread)
-    return (model if spread else model.to(device)).eval()
+    return _loaded(folder, trusts(folder), dtype=getattr(torch, dtype)).to(device).eval()
 
 
 def require_memory(folder: Path, dtype: str, device: str) -> None:
     """Raise StudyError when the weights of a model folder cannot fit into the free memory of `device`."""
     files = [*folder.glob(SAFE_WEIGHTS)] or [*folder.glob(PICKLED_WEIGHTS)]
-    if device == "auto" or not files or any(file.suffix != ".safetensors" for file in files):
+    if not files or any(file.suffix != ".safetensors" for file in files):
         return
     parameters = sum(math.prod(shape) for file in files for shape in _shapes(file))
     needed = parameters * getattr(torch, dtype).itemsize
@@ -159,7 +167,7 @@ def _shapes(file: Path) -> list[list[int]]:
 
 
 def require_device(device: str) -> None:
-    """Raise StudyError when `device` ("cpu", "cuda", "cuda:1" or "auto") is a GPU that PyTorch does not have here."""
+    """Raise StudyError when `device` ("cpu", "cuda" or "cuda:1") is a GPU that PyTorch does not have here."""
     there = torch.cuda.device_count()
     number = int(device.partition(":")[2] or 0)
     if device != "cpu" and number >= there:

@@ -9,11 +9,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from tokenshift.config.compute import Hardware
 from tokenshift.config.problems import Prompt
 from tokenshift.config.specs import PairPrompts
-from tokenshift.policies.models import load_model, load_models, load_tokenizer
+from tokenshift.policies.models import load_model, load_models, load_tokenizer, require_device
+from tokenshift.policies.tensor_parallel import split_together
 from tokenshift.policies.vocabulary import stop_ids, vocabulary
-
-# Devices of base and tuned model, by compute.placement; "auto" spreads a model over all GPUs.
-PLACES = {"apart": ("cuda:0", "cuda:1"), "sharded": ("auto", "auto")}
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,23 @@ def load_policy(folder: Path, prompt: Prompt, compute: Hardware, place: int = 0)
 
     Raises StudyError when the folder has no weights or no tokenizer.
     """
-    together = (compute.device, compute.device)
-    device = PLACES.get(compute.placement, together)[place]
+    device = _devices(compute, [folder])[place]
     return Policy.of(load_model(folder, compute.dtype, device), load_tokenizer(folder), prompt.stops)
 
 
 def load_pair(base: Path, tuned: Path, prompts: PairPrompts, compute: Hardware) -> tuple[Policy, Policy]:
     """Both policies of a pair; a base and its adapter share the base's weights."""
-    devices = PLACES.get(compute.placement, (compute.device, compute.device))
+    devices = _devices(compute, [base, tuned])
     models = load_models(base, tuned, compute.dtype, devices)
     parts = zip(models, (base, tuned), (prompts.base, prompts.tuned), strict=True)
     return tuple(Policy.of(model, load_tokenizer(folder), prompt.stops) for model, folder, prompt in parts)
+
+
+def _devices(compute: Hardware, folders: Sequence[Path]) -> tuple[str, str]:
+    """Where base and tuned model lie; raises StudyError where there are no such GPUs."""
+    if compute.placement == "apart":
+        return "cuda:0", "cuda:1"
+    if compute.placement == "together":
+        return compute.device, compute.device
+    require_device(compute.device)
+    return ("parts",) * 2 if split_together(folders) else ("layers",) * 2
