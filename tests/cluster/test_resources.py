@@ -1,9 +1,20 @@
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenshift.cluster.resources import gpus_to_hold, inference_gpus, launcher, memory_mb, training_gpus
+from tokenshift.cluster.resources import (
+    fetching_mb,
+    gpus_to_hold,
+    inference_gpus,
+    inference_launcher,
+    launcher,
+    memory_mb,
+    training_gpus,
+)
 from tokenshift.config.compute import Compute
+from tokenshift.config.models import Model
 from tokenshift.errors import StudyError
 
 CUDA = {"device": "cuda", "dtype": "bfloat16", "gpus": 1}
@@ -58,10 +69,22 @@ def test_memory_holds_the_weights_besides():
     assert memory_mb(compute(mem_mb=4000), [None]) == 4000
 
 
+def test_a_gguf_file_needs_memory_for_its_weights_in_single_precision():
+    models = {
+        "small": {"pretrained": {"gguf": {"path": "m.gguf"}}, "billions": 0.5},
+        "unknown": {"pretrained": {"gguf": {"path": "m.gguf"}}},
+        "folder": {"pretrained": {"path": "m"}, "billions": 70},
+    }
+    study = SimpleNamespace(models={name: Model.model_validate(given) for name, given in models.items()})
+    assert [fetching_mb(study, name) for name in models] == [8000, 4000, 4000]
+
+
 def test_launchers():
     assert launcher(Compute(), 0, 1) == "python"
     assert launcher(compute(), 4, 8) == "python -m torch.distributed.run --standalone --nproc-per-node=4"
     step = "srun --nodes=2 --ntasks=8 --ntasks-per-node=4 --cpus-per-task=8 --gres=gpu:4 --kill-on-bad-exit=1"
+    assert inference_launcher(compute(placement="sharded"), 4) == launcher(compute(), 4, 8)
+    assert inference_launcher(compute(), 4) == inference_launcher(compute(placement="sharded"), 1) == "python"
     assert launcher(compute(nodes=2), 4, 8) == f"{step} python $SCRIPTS/launch.py"
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -6,6 +7,7 @@ import pytest
 import yaml
 
 from tokenshift.config.documentation import reference, schema
+from tokenshift.config.loading import load_study
 from tokenshift.config.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
@@ -63,3 +65,13 @@ def test_values_of_the_recipes_are_listed():
     for key in RECIPES["dapo"]:
         values = " | ".join(f"`{json.dumps(recipe[key])}`" for recipe in RECIPES.values())
         assert f"| `{key}` | {values} |" in recipes
+
+
+def test_the_pair_in_the_account_of_models_is_part_of_a_study(tmp_path):
+    (example,) = re.findall("```yaml\n(.*?)```", (ROOT / "docs/models.md").read_text(), flags=re.DOTALL)
+    rest = {"name": "example", "problems": {"given": {"jsonl": {"path": "x"}}}, "evaluation": {"sets": ["given"]}}
+    file = tmp_path / "example.yaml"
+    file.write_text(yaml.safe_dump(rest) + example)
+    study = load_study(str(file))
+    assert (study.prompt_of("base").chat, study.prompt_of("distilled").chat) == (False, True)
+    assert study.scoring.conditioning == "own"

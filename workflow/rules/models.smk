@@ -16,7 +16,7 @@ rule fetch_model:
     conda:
         "../../envs/inference.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w: fetching_mb(STUDY, w.model),
         runtime=240,
     params:
         spec=lambda w: spec("fetch_model.py", "inference", pretrained=STUDY.models[w.model].pretrained.plain()),

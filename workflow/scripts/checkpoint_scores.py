@@ -35,13 +35,14 @@ def main() -> None:
     rollouts = read_parquet(args.rollouts, ROLLOUTS)
     problems, ids = read_parquet(args.problems, PROBLEMS), shared_ids(args.vocabulary)
     prompts = own_prompts(spec.conditioning, spec.prompts, problems, args.base, args.tuned)
-    base = load_policy(args.base, spec.prompts.base, spec.compute)
+    checkpoints = {step: args.tuned / "checkpoints" / f"step-{step:06d}" for step in spec.steps}
+    models = [args.base, *checkpoints.values()]
+    base = load_policy(args.base, spec.prompts.base, spec.compute, beside=models)
     work = Work.of(spec.batch_tokens, spec.chunk_memory_mb, base)
 
     def by_step() -> Iterator[pa.Table]:
-        for step in spec.steps:
-            folder = args.tuned / "checkpoints" / f"step-{step:06d}"
-            checkpoint = load_policy(folder, spec.prompts.tuned, spec.compute, place=1)
+        for step, folder in checkpoints.items():
+            checkpoint = load_policy(folder, spec.prompts.tuned, spec.compute, place=1, beside=models)
             tables = score(
                 base,
                 checkpoint,

@@ -65,6 +65,12 @@ def memory_mb(compute: "Compute", sizes: Sequence[float | None]) -> int:
     return compute.mem_mb + math.ceil(1000 * sum(sizes) * BYTES[compute.dtype])
 
 
+def fetching_mb(study: "Study", model: str) -> int:
+    """Memory in which an existing model is made ready; of a GGUF file, all weights in float32 and their copy."""
+    size, gguf = size_of(study, model), study.models[model].pretrained.gguf
+    return 4000 + math.ceil(1000 * size * 2 * BYTES["float32"]) if gguf and size else 4000
+
+
 def launcher(compute: "Compute", gpus: int, threads: int) -> str:
     """The command before a training script: a process for each GPU, on each node.
 

@@ -26,7 +26,7 @@ class PromptedPolicy:
         self.computing = row_policy(policy.model, vocabulary_size, self.tokens)
         self.start = np.zeros(n_rows, dtype=np.int64)  # tokens of the prompt that each row answers
         hidden = np.setdiff1d(np.arange(vocabulary_size), shared_ids)
-        self._hidden = torch.from_numpy(hidden).to(policy.model.device)
+        self._hidden = torch.from_numpy(hidden)
 
     def logits(self, rows: np.ndarray, positions: np.ndarray, lag: int = 0) -> Tensor:
         """Logits (N, V) from which the tokens at `positions` of `rows` (N each) are drawn.
@@ -34,7 +34,7 @@ class PromptedPolicy:
         Rows with more than `lag` tokens to cache before their first position are prefilled first.
         """
         logits = self.computing.logits(rows, self.start[rows] + positions - 1, lag)
-        return logits.index_fill(-1, self._hidden, -torch.inf) if len(self._hidden) else logits
+        return logits.index_fill(-1, self._hidden.to(logits.device), -torch.inf) if len(self._hidden) else logits
 
     def logits_of_some(self, going: np.ndarray, active: np.ndarray, positions: np.ndarray) -> Tensor:
         """As `logits`, of the rows `going` among the `active` ones.

@@ -31,12 +31,14 @@ class Policy:
         return cls(model, stop_token_ids, len(vocabulary(tokenizer)))
 
 
-def load_policy(folder: Path, prompt: Prompt, compute: Hardware, place: int = 0) -> Policy:
+def load_policy(folder: Path, prompt: Prompt, compute: Hardware, place: int = 0, beside: Sequence[Path] = ()) -> Policy:
     """The policy of a model folder, as the study's `compute` section says; `place` 1 for the second of a pair.
+
+    `beside` are the folders of the models that it works with: all are split over processes, or none.
 
     Raises StudyError when the folder has no weights or no tokenizer.
     """
-    device = _devices(compute, [folder])[place]
+    device = _devices(compute, [folder, *beside])[place]
     return Policy.of(load_model(folder, compute.dtype, device), load_tokenizer(folder), prompt.stops)
 
 
