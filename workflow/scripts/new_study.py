@@ -28,7 +28,8 @@ models:
 pairs:
   tuned: {{base: base, tuned: tuned}}
 
-# How problems become prompts; `chat: false` where a model has no chat template.
+# How problems become prompts; `chat: false` where a model has no chat template. A model may have a prompt of its own
+# (models.NAME.prompt).
 prompt: {{chat: true}}
 
 # The paper: 32 samples, at most 20,000 tokens.
@@ -38,13 +39,15 @@ evaluation:
   temperature: 1.0
   top_p: 0.7
   max_new_tokens: 2000
+  batch_size: 64   # responses decoded together: as many as memory holds
 
 # Decoding with both policies; each quantile of JS is a threshold.
 cross_sampling:
   pairs: [tuned]
   quantiles: [0.5, 0.8, 0.9, 0.95]
 
-# On a GPU: device: cuda, dtype: bfloat16, gpus: 1, mem_mb: 64000, runtime: 1440.
+# On a GPU: device: cuda, dtype: bfloat16, gpus: 1, mem_mb: 64000, runtime: 1440. On a CPU with instructions for it (lscpu
+# shows avx512_bf16 or amx_bf16), bfloat16 takes about half the time.
 compute: {{device: cpu, dtype: float32}}
 """
 
