@@ -46,8 +46,8 @@ cross_sampling:
   pairs: [tuned]
   quantiles: [0.5, 0.8, 0.9, 0.95]
 
-# On a GPU: device: cuda, dtype: bfloat16, gpus: 1, mem_mb: 64000, runtime: 1440. On a CPU with instructions for it (lscpu
-# shows avx512_bf16 or amx_bf16), bfloat16 takes about half the time.
+# On a GPU: device: cuda, dtype: bfloat16, gpus: 1, mem_mb: 64000, runtime: 1440. On a CPU with instructions for it
+# (lscpu shows avx512_bf16 or amx_bf16), bfloat16 takes about half the time.
 compute: {{device: cpu, dtype: float32}}
 """
 
