@@ -21,7 +21,15 @@ from tokenshift.provenance.packages import require_locked
 from tokenshift.provenance.hashes import code_hash, file_hash
 from tokenshift.provenance.records import require_own
 from tokenshift.registries.trajectories import DIRECTIONS, OWN
-from tokenshift.cluster.resources import fetching_mb, inference_gpus, inference_launcher, launcher, memory_mb, size_of, training_gpus
+from tokenshift.cluster.resources import (
+    fetching_mb,
+    inference_gpus,
+    inference_launcher,
+    launcher,
+    memory_mb,
+    size_of,
+    training_gpus,
+)
 from tokenshift.summary import summary
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method

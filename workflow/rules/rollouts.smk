@@ -19,9 +19,7 @@ rule rollouts:
         **holding(lambda w: [size_of(STUDY, w.model)]),
     params:
         shard=shard,
-        spec=lambda w: spec(
-            "rollouts.py", "inference", prompt=STUDY.prompt_of(w.model).plain(), **sampling_spec()
-        ),
+        spec=lambda w: spec("rollouts.py", "inference", prompt=STUDY.prompt_of(w.model).plain(), **sampling_spec()),
     message:
         "Sampling responses of {wildcards.model} to {wildcards.problem_set}"
     shell:
