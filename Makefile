@@ -15,7 +15,7 @@ PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-
 MOMENTS ?= 24
 SEED ?= 1
 
-.PHONY: help study report audit figure problems new estimate crate test fast-test processors drill lint format config lock
+.PHONY: help study report audit figure problems new estimate crate test fast-test processors gpu drill lint format config lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' $(MAKEFILE_LIST) | while IFS=@ read -r target what; do printf '%-10s %s\n' "$$target" "$$what"; done
@@ -48,14 +48,22 @@ estimate: $(INSTALLED) ## hours, memory and disk of a study, before it is run; B
 crate: $(INSTALLED) ## the audited results as an RO-Crate; PRIVATE=1 leaves host names and absolute paths in it
 	python workflow/scripts/crate.py --study $(STUDY) --largest-mb 50 $(if $(PRIVATE),--private) --output results/$(notdir $(basename $(STUDY)))-crate.zip
 
-test: lint ## check the style and run every test (20 minutes on two cores)
+# Its interpreter runs the kernels of a GPU on a CPU. PyTorch for GPUs brings its own, so it is in no lock.
+.venv/triton: $(INSTALLED)
+	$(BIN)/python -c "import triton" 2> /dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps triton==3.9.0
+	touch $@
+
+test: lint .venv/triton ## check the style and run every test (20 minutes on two cores)
 	$(PYTEST)
 
-fast-test: $(INSTALLED) ## the tests that run no whole study
+fast-test: .venv/triton ## the tests that run no whole study
 	$(PYTEST) -m "not study"
 
-processors: $(INSTALLED) ## the same under the instruction sets of other processors; TESTS='tests/rl tests/tables' for some
+processors: .venv/triton ## the same under the instruction sets of other processors; TESTS='tests/rl tests/tables' for some
 	tests/processors.sh $(filter-out pytest,$(PYTEST)) -m "not study" $(TESTS)
+
+gpu: $(INSTALLED) ## check and measure on a GPU (6 minutes); writes benchmarks/gpu.md
+	python benchmarks/gpu.py
 
 drill: $(INSTALLED) ## a small study on a SLURM cluster of this host, struck at random moments (Debian, as root; an hour)
 	PYTHONPATH=tests/workflow python tests/slurm/drill.py --moments $(MOMENTS) --seed $(SEED) --report benchmarks/drill.md

@@ -32,3 +32,13 @@ QWEN2_7B = Qwen2Config(
     max_position_embeddings=32_768,
     tie_word_embeddings=False,
 )
+TINY = Qwen2Config(
+    vocab_size=512,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=2048,
+    tie_word_embeddings=False,
+)

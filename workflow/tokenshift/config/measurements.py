@@ -89,8 +89,8 @@ class Scoring(Compared):
         "so that the models alone differ; own: each on its own, so that a sweep ends at the intervention's rollouts.",
     )
     batch_tokens: Positive = Field(16384, description="Tokens per forward pass, padding included.")
-    chunk_memory_mb: Positive = Field(
-        200, description="Memory for blocks of logits, in MB: about 200 suits a CPU, 2000 a GPU."
+    chunk_memory_mb: Positive | None = Field(
+        None, description="Memory for blocks of logits, in MB; null: 200 on a CPU, 1000 on a GPU."
     )
 
     @model_validator(mode="after")

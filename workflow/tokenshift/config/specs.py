@@ -186,7 +186,7 @@ class ScoringSpec(Spec):
     truncation: Truncation
     compared: Compared
     batch_tokens: int
-    chunk_memory_mb: int
+    chunk_memory_mb: int | None
     compute: Hardware
 
 

@@ -11,21 +11,22 @@ CANDIDATES = 48  # looked at first; a position whose nucleus is larger is looked
 BLOCK = 64  # tokens per block of the search
 
 
-def most_probable(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def most_probable(values: Tensor, k: int, maxima: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The `k` largest of `values` (N, V), or all V if fewer, in descending order, and their ids, ties by id.
 
+    `maxima` (N, V // BLOCK) are the largest values of whole blocks of tokens, where they are known already.
     Of several equal tokens at the k-th place, the compiled kernels take those of lower ids; PyTorch's path, used where
     `kernels.serves` is false, may take any of them.
     """
     if kernels.serves(values):
         return kernels.most_probable(values, k)
-    largest, ids = _largest(values, k)
+    largest, ids = _largest(values, k, maxima)
     by_id = ids.argsort(dim=-1)
     by_value = largest.gather(-1, by_id).argsort(dim=-1, descending=True, stable=True)
     return largest, ids.gather(-1, by_id).gather(-1, by_value)
 
 
-def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _largest(values: Tensor, k: int, maxima: Tensor | None) -> tuple[Tensor, Tensor]:
     """The `k` largest of `values` and their ids, ties in any order.
 
     Only the k blocks with the largest maxima can hold them, so only those are searched.
@@ -35,7 +36,8 @@ def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if k >= whole:
         return values.topk(min(k, size), dim=-1)
     blocks = values[:, : whole * BLOCK].unflatten(-1, (whole, BLOCK))
-    best = blocks.amax(-1).topk(k, dim=-1, sorted=False).indices  # (N, k)
+    maxima = blocks.amax(-1) if maxima is None else maxima
+    best = maxima.topk(k, dim=-1, sorted=False).indices  # (N, k)
     searched = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).flatten(1)
     searched = torch.cat([searched, values[:, whole * BLOCK :]], dim=-1)
     largest, place = searched.topk(k, dim=-1)

@@ -1,8 +1,9 @@
 """Two blocks of logits reduced to all that needs every token of the vocabulary: divergences, entropies, candidates.
 
-Both ways lead to the same numbers: the compiled kernels, where they serve the logits, and the definitions.
+All ways lead to the same numbers: the compiled kernels of a CPU, those of a GPU, and the definitions.
 """
 
+import importlib.util
 import math
 from dataclasses import dataclass
 
@@ -63,8 +64,10 @@ def reduce_vocabulary(
         temperatures: distinct, 1 among them.
         candidates: how many of the most probable tokens.
     """
-    if not (kernels.serves(logits_base) and kernels.serves(logits_tuned)):
+    if not all(reduced_at_once(logits.device, logits.dtype) for logits in (logits_base, logits_tuned)):
         return _by_definition(logits_base, logits_tuned, temperatures, candidates)
+    if not kernels.serves(logits_base):
+        return _by_triton(logits_base, logits_tuned, temperatures, candidates)
     reduced = _by_kernels(logits_base, logits_tuned, temperatures, candidates)
     infinite = (~(reduced.base.entropy + reduced.tuned.entropy).isfinite()).nonzero().squeeze(-1)
     if len(infinite):
@@ -72,6 +75,37 @@ def reduce_vocabulary(
         for values, replacements in zip(reduced.tensors(), defined.tensors(), strict=True):
             values[infinite] = replacements
     return reduced
+
+
+def reduced_at_once(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether logits of this kind are reduced without blocks of their size: by the kernels of a CPU, or of a GPU."""
+    served = dtype in (torch.float32, torch.bfloat16, torch.float16)
+    there = device.type == "cpu" or (device.type == "cuda" and importlib.util.find_spec("triton") is not None)
+    return served and there
+
+
+def _by_triton(logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int) -> Reduced:
+    """`reduce_vocabulary` of any logits on a GPU."""
+    from tokenshift.distributions import triton_kernels  # which only a GPU's PyTorch brings Triton for
+
+    sums = triton_kernels.reduce_rows(logits_base, logits_tuned, temperatures)
+    one = temperatures.index(1.0)
+    log_totals = sums.weights.log()  # (N, temperatures, 2)
+    entropies = log_totals[:, one] - sums.weighted_logits[:, one] / sums.weights[:, one]
+    differences = sums.weighted_differences[:, one] / sums.weights[:, one]
+    apart = log_totals[:, one, 1] - log_totals[:, one, 0]
+    base, tuned = (
+        ReducedPolicy(
+            entropies[:, policy].clamp(min=0),
+            sums.largest[:, one, policy : policy + 1],
+            log_totals[..., policy],
+            most_probable(logits, candidates, sums.maxima[:, policy])[1],
+        )
+        for policy, logits in enumerate((logits_base, logits_tuned))
+    )
+    kl_base_tuned, kl_tuned_base = differences[:, 0] + apart, -differences[:, 1] - apart
+    js = sums.js.clamp(0, math.log(2))
+    return Reduced(base, tuned, kl_base_tuned.clamp(min=0), kl_tuned_base.clamp(min=0), js)
 
 
 def _by_kernels(logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int) -> Reduced:

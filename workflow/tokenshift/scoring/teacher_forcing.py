@@ -20,12 +20,14 @@ from tqdm import tqdm
 
 from tokenshift.config.measurements import Compared, Truncation
 from tokenshift.distributions.comparison import compare
+from tokenshift.distributions.reduction import reduced_at_once
 from tokenshift.errors import StudyError
 from tokenshift.policies.conditioning import Prompts, require_shared
 from tokenshift.policies.forward import Batch, Sequences, SplitModel, plan, response_hidden_states
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 from tokenshift.schemas import SCORES
+from tokenshift.scoring.host_copy import HostCopy
 from tokenshift.scoring.shared_tokens import SharedTokens
 
 # Columns of candidate lists, which are cut where the column of ids that belongs to them says.
@@ -36,6 +38,7 @@ CANDIDATE_LISTS = {
     "top_logps_tuned": "top_ids_tuned",
 }
 
+CHUNK_MB = {"cpu": 200, "cuda": 1000}  # for blocks of logits, where the study does not say
 Statistics = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]  # `compare` with its settings
 
 
@@ -51,15 +54,16 @@ class Work:
     chunk_positions: int
 
     @classmethod
-    def of(cls, batch_tokens: int, chunk_memory_mb: int, policy: Policy) -> "Work":
-        """Chunks whose logits take `chunk_memory_mb` of memory for a pair of models like `policy`.
+    def of(cls, batch_tokens: int, chunk_memory_mb: int | None, policy: Policy) -> "Work":
+        """Chunks whose logits take `chunk_memory_mb` of memory for a pair of models like `policy`; None: CHUNK_MB.
 
-        On a CPU two chunks' logits of both models exist at once, elsewhere a chunk's and about eight float32 blocks.
+        Two chunks' logits of both models exist at once. Where neither compiled kernels nor those of a GPU reduce them,
+        there are about eight blocks of them in float32 besides.
         """
         model = policy.model
-        per_logit = 4 * model.dtype.itemsize if model.device.type == "cpu" else 2 * model.dtype.itemsize + 8 * 4
-        positions = chunk_memory_mb * 10**6 // (per_logit * policy.vocabulary_size)
-        return cls(batch_tokens, max(8, positions))
+        memory_mb = CHUNK_MB[model.device.type] if chunk_memory_mb is None else chunk_memory_mb
+        per_logit = 4 * model.dtype.itemsize + (0 if reduced_at_once(model.device, model.dtype) else 8 * 4)
+        return cls(batch_tokens, max(8, memory_mb * 10**6 // (per_logit * policy.vocabulary_size)))
 
 
 def score(
@@ -182,9 +186,10 @@ def _score_batch(
         logits = pair.tokens.logits(blocks)
         columns = pair.tokens.with_ids(statistics(*logits, pair.tokens.places(tokens[chunk])))
         columns |= pair.tokens.unshared_mass(blocks, logits)
-        chunks.append({name: values.cpu().numpy() for name, values in columns.items()})
+        chunks.append(HostCopy(columns))
         bar.update(len(tokens[chunk]))
-    return {column: np.concatenate([chunk[column] for chunk in chunks]) for column in chunks[0]}
+    arrays = [chunk.arrays() for chunk in chunks]
+    return {column: np.concatenate([chunk[column] for chunk in arrays]) for column in arrays[0]}
 
 
 def _check_fits(policies: tuple[Policy, Policy], pair: _Pair, rollouts: pl.DataFrame) -> None:
