@@ -4,10 +4,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
-from checkouts import ROOT
+from checkouts import ROOT, copy_project
 
 SCRIPTS = ROOT / "workflow/scripts"
 LIGHT = sorted(
@@ -125,3 +126,20 @@ def test_a_new_study_can_be_planned_and_is_not_overwritten(checkout):
     assert checkout.planned_rules("--config", "study=mine") >= {"rollouts", "scores", "cross_samples"}
     again = subprocess.run(command, **where)
     assert "config/studies/mine.yaml is there already" in again.stderr
+
+
+@pytest.mark.study
+def test_what_is_missing_is_made_though_the_check_before_it_is_made_again(tmp_path):
+    """Models and rollouts take the check's file as ancient: a rerun of the check reruns none, and hides none."""
+    project = copy_project(tmp_path / "project")
+    results = project.root / "results/tiny"
+    files = ["problems/heldout.parquet", "problems/train.parquet", "corpora/mixture.parquet", "corpora/careful.parquet"]
+    for age, name in enumerate([*files, "preflight.json", "models/base/manifest.json"], start=-10):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).write_text("{}")
+        os.utime(results / name, (time.time() + age,) * 2)
+    for again in ((), ("--forcerun", "preflight", "--")):
+        planned = project.planned_rules(*again)
+        assert {"sft", "rl", "rollouts", "scores", "figure_claims"} <= planned
+        assert "pretrain" not in planned
+    assert "preflight" in planned
