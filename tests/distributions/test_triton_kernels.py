@@ -75,6 +75,15 @@ def test_infinite_logits_have_the_numbers_of_the_definition():
     assert columns["kl_tuned_base"][1] == columns["kl_base_tuned"][2] == torch.inf
 
 
+def test_support_that_vanishes_beside_later_tokens_counts_for_nothing():
+    logits = blocks(2, 5000, torch.float32)
+    logits[0][:, :2100] = -1000.0  # of probability 0 beside the others, in float64 too
+    logits[1][:, :2100] = -torch.inf
+    columns, exact = at_temperature_1(reduce_vocabulary(*logits, (1.0,), 5)), expected(logits, 1.0)
+    for name in NAMES:
+        np.testing.assert_allclose(columns[name], exact[name], rtol=1e-5, atol=4e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_what_is_not_finite_spoils_its_row_alone(value):
     logits = blocks(3, 3000, torch.float32)
