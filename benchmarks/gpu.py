@@ -54,10 +54,11 @@ class Sizes:
     prompt: int
     response: int
     rows: tuple[int, ...]
+    shapes: int  # of random logits
 
 
-ON_GPU = Sizes("cuda", torch.bfloat16, QWEN2_1_5B, QWEN2_7B, 128, 1024, (1, 4, 32, 128))
-REHEARSED = Sizes("cpu", torch.float32, TINY, TINY, 8, 16, (1, 4))
+ON_GPU = Sizes("cuda", torch.bfloat16, QWEN2_1_5B, QWEN2_7B, 128, 1024, (1, 4, 32, 128), 100)
+REHEARSED = Sizes("cpu", torch.float32, TINY, TINY, 8, 16, (1, 4), 5)
 
 
 def main() -> int:
@@ -95,9 +96,9 @@ def _machine(sizes: Sizes) -> str:
 
 
 def check_kernels(sizes: Sizes) -> list[str]:
-    """The reductions over the vocabulary on 100 random shapes against float64."""
+    """The reductions over the vocabulary on random shapes against float64."""
     random, worst = np.random.default_rng(0), dict.fromkeys(("JS", "KL", "entropy"), 0.0)
-    for _ in range(100):
+    for _ in range(sizes.shapes):
         n, size = int(random.integers(1, 65)), int(2 ** random.uniform(1, 17.3))
         dtype = (torch.float32, torch.bfloat16, torch.float16)[random.integers(3)]
         first = 4 * torch.randn(n, size)
@@ -115,7 +116,7 @@ def check_kernels(sizes: Sizes) -> list[str]:
     assert worst["JS"] < 2e-6, worst
     assert max(worst["KL"], worst["entropy"]) < 2e-5, worst
     told = ", ".join(f"{name} {error:.0e}" for name, error in worst.items())
-    return [f"Reductions of 100 random shapes, largest error against float64: {told}."]
+    return [f"Reductions of {sizes.shapes} random shapes, largest error against float64: {told}."]
 
 
 @torch.inference_mode()

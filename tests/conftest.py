@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["TRITON_INTERPRET"] = "1"  # read when a test, or a library, first imports Triton
 
 import shutil
 from pathlib import Path

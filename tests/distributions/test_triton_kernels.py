@@ -1,7 +1,5 @@
 """The reductions of a GPU against float64, run by Triton's interpreter on the CPU."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from distributions.test_kernels import NAMES, TEMPERATURES, at_temperature_1, bl
 from tokenshift.distributions import kernels
 from tokenshift.distributions.reduction import Reduced, reduce_vocabulary
 
-os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are first imported
 pytest.importorskip("triton", reason="Triton is not installed: `make test` installs it, PyTorch for GPUs brings it")
 WIDTHS = [1, 63, 64, 65, 2048, 2049, 5003]  # around the sizes of blocks and runs
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of infinities and NaN, by the interpreter's NumPy
