@@ -20,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shapes import QWEN2_7B, SMOLLM2_135M
-from transformers import AutoModelForCausalLM
+from shapes import QWEN2_7B, SMOLLM2_135M, random_pair
 
 from tokenshift.cross_sampling.decoder import SweepTask, cross_sample
 from tokenshift.cross_sampling.resources import Cost, Resources
@@ -39,25 +38,10 @@ SAMPLES = 4  # responses per prompt
 SHAPES = {"135M": SMOLLM2_135M, "7B": QWEN2_7B}
 
 
-@torch.inference_mode()
-def random_pair(shape: str, dtype: str, device: str) -> list[Policy]:
-    """A random model, its head scaled to predict about as sharply as a trained one, and a perturbed copy."""
-    policies = []
-    for perturbation in (0.0, 0.05):
-        torch.manual_seed(0)
-        with torch.device(device):
-            model = AutoModelForCausalLM.from_config(SHAPES[shape], dtype=getattr(torch, dtype)).eval()
-            model.get_output_embeddings().weight.mul_(12)
-            for parameter in model.parameters() if perturbation else ():
-                parameter.add_(torch.randn_like(parameter) * parameter.std(unbiased=False), alpha=perturbation)
-        policies.append(Policy(model, (), model.config.vocab_size))
-    return policies
-
-
 def pair_of(args: argparse.Namespace) -> tuple[list[Policy], list[int]]:
     """The pair in the given folders and the tokens of a text, or a random pair and random tokens."""
     if not args.folders:
-        pair = random_pair(args.shape, args.dtype, args.device)
+        pair = random_pair(SHAPES[args.shape], getattr(torch, args.dtype), args.device)
         return pair, np.random.default_rng(0).integers(pair[0].vocabulary_size, size=10_000).tolist()
     tokenizer = load_tokenizer(args.folders[0])
     models = [load_model(folder, args.dtype, args.device) for folder in args.folders]

@@ -24,8 +24,8 @@ import polars as pl
 import pyarrow as pa
 import torch
 import transformers
-from shapes import QWEN2_1_5B, QWEN2_7B, TINY
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from shapes import QWEN2_1_5B, QWEN2_7B, TINY, random_pair
+from transformers import PretrainedConfig
 
 from tokenshift.config.measurements import Compared, Scoring, Truncation
 from tokenshift.cross_sampling.decoder import SweepTask, cross_sample
@@ -233,21 +233,6 @@ def two_policies(sizes: Sizes) -> list[str]:
         threshold = float(np.quantile(scores, 1 - share))
         lines.append(f"| {share:.0%} | {decode(threshold, 1)[1]:.0f} | {decode(threshold, None)[1]:.0f} |")
     return ["Cross-sampling, 4 rows:", "", *lines]
-
-
-@torch.inference_mode()
-def random_pair(config: PretrainedConfig, dtype: torch.dtype, device: str) -> list[Policy]:
-    """A random model, its head scaled to predict about as sharply as a trained one, and a perturbed copy."""
-    policies = []
-    for perturbation in (0.0, 0.05):
-        torch.manual_seed(0)
-        with torch.device(device):
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
-            model.get_output_embeddings().weight.mul_(12)
-            for parameter in model.parameters() if perturbation else ():
-                parameter.add_(torch.randn_like(parameter) * parameter.std(unbiased=False), alpha=perturbation)
-        policies.append(Policy(model, (), config.vocab_size))
-    return policies
 
 
 def asked(

@@ -1,6 +1,9 @@
-"""Shapes of models that the benchmarks give random weights."""
+"""Shapes of models that the benchmarks give random weights, and pairs of such models."""
 
-from transformers import LlamaConfig, Qwen2Config
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen2Config
+
+from tokenshift.policies.policy import Policy
 
 SMOLLM2_135M = LlamaConfig(
     vocab_size=49152,
@@ -42,3 +45,18 @@ TINY = Qwen2Config(
     max_position_embeddings=2048,
     tie_word_embeddings=False,
 )
+
+
+@torch.inference_mode()
+def random_pair(config: PretrainedConfig, dtype: torch.dtype, device: str) -> list[Policy]:
+    """A random model, its head scaled to predict about as sharply as a trained one, and a perturbed copy."""
+    policies = []
+    for perturbation in (0.0, 0.05):
+        torch.manual_seed(0)
+        with torch.device(device):
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+            model.get_output_embeddings().weight.mul_(12)
+            for parameter in model.parameters() if perturbation else ():
+                parameter.add_(torch.randn_like(parameter) * parameter.std(unbiased=False), alpha=perturbation)
+        policies.append(Policy(model, (), config.vocab_size))
+    return policies
