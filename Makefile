@@ -53,7 +53,7 @@ crate: $(INSTALLED) ## the audited results as an RO-Crate; PRIVATE=1 leaves host
 	$(BIN)/python -c "import triton" 2> /dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps triton==3.9.0
 	touch $@
 
-test: lint .venv/triton ## check the style and run every test (20 minutes on two cores)
+test: lint .venv/triton ## check the style and run every test (25 minutes on two cores)
 	$(PYTEST)
 
 fast-test: .venv/triton ## the tests that run no whole study
