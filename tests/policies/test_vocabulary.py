@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from transformers import AutoConfig, GenerationConfig
+from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerFast
 
 from tiny_models import save_tokenizer, tiny_policy
 from tokenshift.artifacts import write_parquet
@@ -39,6 +39,16 @@ def test_special_tokens_may_be_added_and_renamed(tmp_path):
     assert shared_ids(tmp_path / "vocabulary.parquet").tolist() == [0, 2, 3, 4, 5]
     assert table["token_base"].to_pylist()[-2:] == ["<a>", None]
     assert table["token_tuned"].to_pylist()[-2:] == ["<b>", "<c>"]
+
+
+def test_an_unused_id_beyond_one_of_the_tokenizers_is_not_shared(tmp_path, monkeypatch):
+    lists = iter([["<pad>", None, "0"], ["<pad>", None, "0", None, "<b>"]])
+    monkeypatch.setattr("tokenshift.policies.vocabulary.vocabulary", lambda _: next(lists))
+    for name in ("base", "tuned"):
+        tokenizer_folder(tmp_path / name)
+    monkeypatch.setattr(PreTrainedTokenizerFast, "get_added_vocab", lambda _: {"<b>": 4})
+    table = pair_vocabulary(tmp_path / "base", tmp_path / "tuned", {}, "mine")
+    assert table["shared"].to_pylist() == [True, True, True, False, False]
 
 
 def test_a_renamed_token_is_shared_where_the_study_says_so(tmp_path):
@@ -85,5 +95,8 @@ def test_a_stop_that_only_one_has_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(StudyError, match=message):
         require_shared_stops(table, "mine", folders, {"base": None, "tuned": None})
     require_shared_stops(table, "mine", folders, {"base": ["3"], "tuned": ["3"]})
+    GenerationConfig(eos_token_id=99).save_pretrained(folders["base"])  # no token: such a stop is never drawn
+    with pytest.raises(StudyError, match=message):
+        require_shared_stops(table, "mine", folders, {"base": None, "tuned": ["3"]})
     mapped = pair_vocabulary(*folders.values(), {"<eos>": "<end>"}, "mine")
     require_shared_stops(mapped, "mine", folders, {"base": None, "tuned": None})

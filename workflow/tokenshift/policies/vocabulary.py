@@ -30,19 +30,19 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase) -> list[str | None]:
 def pair_vocabulary(base: Path, tuned: Path, special_tokens: Mapping[str, str], pair: str) -> pa.Table:
     """The tokens of two model folders by id (schemas.VOCABULARY).
 
-    An id is shared where both tokenizers have the same token, or none, and where `special_tokens` maps the base's name
-    of it to the tuned model's. Raises StudyError at the first id where an ordinary token differs, and when
-    `special_tokens` maps what is not one token.
+    An id is shared where both tokenizers have the same token, or leave it unused between others, and where
+    `special_tokens` maps the base's name of it to the tuned model's. Raises StudyError at the first id where an ordinary
+    token differs, and when `special_tokens` maps what is not one token.
     """
     of_base, of_tuned = load_tokenizer(base), load_tokenizer(tuned)
     renamed = _renamed(of_base, of_tuned, special_tokens, f"pairs.{pair}.special_tokens")
     special = {*of_base.get_added_vocab().items(), *of_tuned.get_added_vocab().items()}
     ours, theirs = vocabulary(of_base), vocabulary(of_tuned)
-    size = max(len(ours), len(theirs))
+    size, both = max(len(ours), len(theirs)), min(len(ours), len(theirs))
     ours, theirs = ([*known, *[None] * (size - len(known))] for known in (ours, theirs))
     shared = []
     for token_id, names in enumerate(zip(ours, theirs, strict=True)):
-        shared.append(names[0] == names[1] or token_id in renamed)
+        shared.append(token_id < both and (names[0] == names[1] or token_id in renamed))
         if not shared[-1] and any(name is not None and (name, token_id) not in special for name in names):
             raise StudyError(
                 f"{base} and {tuned} cannot be compared: their ordinary tokens first differ at id {token_id}, "
@@ -106,8 +106,8 @@ def require_shared_stops(
     for which, folder in folders.items():
         tokenizer = load_tokenizer(folder)
         for stop in stop_ids(tokenizer, _generation_config(folder), stops[which]):
-            token = rows[stop]
-            if not token["shared"]:
+            token = rows[stop] if stop < len(rows) else None  # a padding row, which is never drawn
+            if token and not token["shared"]:
                 names = f"{token['token_base']!r}: {token['token_tuned']!r}"
                 both = token["token_base"] is not None and token["token_tuned"] is not None
                 remedy = f"if both mean the same, set pairs.{pair}.special_tokens to {{{names}}}; " if both else ""
