@@ -31,8 +31,8 @@ def pair_vocabulary(base: Path, tuned: Path, special_tokens: Mapping[str, str], 
     """The tokens of two model folders by id (schemas.VOCABULARY).
 
     An id is shared where both tokenizers have the same token, or leave it unused between others, and where
-    `special_tokens` maps the base's name of it to the tuned model's. Raises StudyError at the first id where an ordinary
-    token differs, and when `special_tokens` maps what is not one token.
+    `special_tokens` maps the base's name of it to the tuned model's. Raises StudyError at the first id where an
+    ordinary token differs, and when `special_tokens` maps what is not one token.
     """
     of_base, of_tuned = load_tokenizer(base), load_tokenizer(tuned)
     renamed = _renamed(of_base, of_tuned, special_tokens, f"pairs.{pair}.special_tokens")
