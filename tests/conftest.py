@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from checkouts import Checkout, copy_project
+from policies.replayed import as_on_a_gpu
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +41,14 @@ def _few_threads():
     except ImportError:
         return
     torch.set_num_threads(1)
+
+
+@pytest.fixture(params=["CPU", "GPU"])
+def passes(request, monkeypatch) -> str:
+    """Models are decoded as on a CPU, and again as on a GPU."""
+    if request.param == "GPU":
+        as_on_a_gpu(monkeypatch)
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,7 @@ def thresholds_of(criterion: str, reference: Reference, asked: dict) -> list:
     return [NONE, *(np.quantile(scores, [0.97, 0.8, 0.5]) + 1e-6), ALL]
 
 
+@pytest.mark.usefixtures("passes")
 @pytest.mark.parametrize("criterion", ALL_CRITERIA)
 def test_equals_both_models_run_from_scratch_on_every_prefix(policies, asked, reference, criterion):
     thresholds = thresholds_of(criterion, reference, asked)
@@ -67,6 +68,7 @@ def test_equals_both_models_run_from_scratch_on_every_prefix(policies, asked, re
     assert 0.2 < np.mean(ended) < 1
 
 
+@pytest.mark.usefixtures("passes")
 @pytest.mark.parametrize("criterion", ALL_CRITERIA)
 def test_with_prompts_of_their_own_and_tokens_that_only_one_has(policies, asked, reference, criterion):
     """The intervention reads other prompts, longer and shorter; neither policy draws a token that the other lacks."""
@@ -87,6 +89,7 @@ def test_with_prompts_of_their_own_and_tokens_that_only_one_has(policies, asked,
     assert drawn <= set(other["shared_ids"].tolist())
 
 
+@pytest.mark.usefixtures("passes")
 @pytest.mark.parametrize("criterion", ["js", "random"])
 def test_with_prompts_of_their_own_a_sweep_ends_at_the_interventions_rollouts(policies, asked, criterion):
     theirs = [[7, *prompt] for prompt in asked["prompts"]]
@@ -96,6 +99,7 @@ def test_with_prompts_of_their_own_a_sweep_ends_at_the_interventions_rollouts(po
         assert [sample.response for sample in samples] == rollouts
 
 
+@pytest.mark.usefixtures("passes")
 @pytest.mark.parametrize("criterion", ["js", "random", "entropy_primary"])
 def test_a_sweep_equals_separate_runs_in_any_order(policies, asked, reference, criterion):
     thresholds = thresholds_of(criterion, reference, asked)
@@ -109,6 +113,7 @@ def test_a_sweep_equals_separate_runs_in_any_order(policies, asked, reference, c
     assert cost.decided < 0.8 * sum(own.decided for _, own in alone)
 
 
+@pytest.mark.usefixtures("passes")
 @pytest.mark.parametrize("criterion", ["js", "random"])
 def test_the_ends_of_a_sweep_are_the_policies_own_rollouts(policies, asked, criterion):
     ends, _ = decode(policies, asked, criterion, [NONE, ALL])
@@ -117,6 +122,7 @@ def test_the_ends_of_a_sweep_are_the_policies_own_rollouts(policies, asked, crit
         assert [sample.response for sample in samples] == rollouts
 
 
+@pytest.mark.usefixtures("passes")
 @pytest.mark.parametrize("architecture", ["Qwen2", "Llama", "GPT2", "Gemma2", "Gemma3", "Phi", "OPT", "Cohere"])
 def test_architectures(architecture):
     models = [tiny_model(architecture, seed).double() for seed in (0, 1)]

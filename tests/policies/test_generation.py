@@ -7,6 +7,8 @@ from tokenshift.distributions.sampling import Sampling, draw
 from tokenshift.noise import uniforms
 from tokenshift.policies.generation import Cancelled, generate
 
+pytestmark = pytest.mark.usefixtures("passes")
+
 SAMPLING = Sampling(1.0, 0.9, 24)
 
 

@@ -20,6 +20,7 @@ A row decodes one prompt at all thresholds, one after another. What is known of 
 of the next without a model, and going back to it is a change of the row's length: keys and values stay.
 """
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tokenshift.cross_sampling.drafts import DraftLengths
 from tokenshift.cross_sampling.prompted import PromptedPolicy
@@ -35,15 +37,15 @@ from tokenshift.cross_sampling.rows import Rows
 from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
 from tokenshift.distributions.sampling import Sampling
-from tokenshift.policies.cached_policy import PREFILL, how_decoded
+from tokenshift.policies.cached_policy import PREFILL, bytes_of_row
 from tokenshift.policies.decoded import refill
-from tokenshift.policies.generation import draw_tokens
-from tokenshift.policies.kv_cache import slots_for
+from tokenshift.policies.draws import DrawnAhead, Draws
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 from tokenshift.registries.criteria import Criterion, Threshold
 
 LOGITS_MB = 512  # of one policy's drafted logits, which limits drafts
+IN_VAIN = 0.3  # rows whose rule fires, as expected, among tokens that are drawn ahead
 VERIFIED_AT_ONCE = 32  # positions of one row at which the intervention catches up in one forward pass
 PRIOR = (1, 20)  # cuts and positions added to those observed
 
@@ -108,11 +110,24 @@ def cross_sample(
 
 @dataclass(frozen=True)
 class _Drafted:
-    """One drafted token of several rows, and the primary's distribution that it was drawn from."""
+    """One drafted token of several rows, and the distributions there, as far as they are known."""
 
     rows: np.ndarray
     positions: np.ndarray
-    primary: Distribution
+    primary: Distribution | None
+    intervention: Distribution | None = None
+
+    def some(self, there: np.ndarray) -> "_Drafted":
+        """The token of some of the rows, where `there` is true."""
+        if there.all():
+            return self
+        index = torch.from_numpy(np.flatnonzero(there)).to(self.primary.logits.device)
+        primary = Distribution(self.primary.logits[index], self.primary.sampling)
+        return _Drafted(self.rows[there], self.positions[there], primary)
+
+    def by(self, intervention: Distribution) -> "_Drafted":
+        """The same token with what the intervention makes of it."""
+        return dataclasses.replace(self, intervention=intervention)
 
 
 class _Decoder:
@@ -130,8 +145,7 @@ class _Decoder:
         )
         prompted = ((primary, task.prompts), (intervention, task.intervention_prompts or task.prompts))
         bytes_per_row = sum(
-            slots_for(max(map(len, prompts)) + positions) * how_decoded(policy.model).bytes_per_token
-            for policy, prompts in prompted
+            bytes_of_row(policy.model, max(map(len, prompts)) + positions) for policy, prompts in prompted
         )
         n_rows = rows_within(resources.memory_mb, bytes_per_row, min(resources.batch_size, len(task.prompts)))
         self.primary, self.intervention = (
@@ -153,7 +167,8 @@ class _Decoder:
         """Draft, verify, accept, and let rows whose response has ended go on."""
         active = np.arange(self.n_active)
         rates = np.minimum((self.cuts + PRIOR[0]) / (self.decided + PRIOR[1]), 0.99)
-        drafted = self._draft(active, self.draft_lengths.choose(rates[self.rows.level[active]]))
+        rates = rates[self.rows.level]
+        drafted = self._draft(active, self.draft_lengths.choose(rates[active]), rates)
         start = time.perf_counter()
         verified = self._catch_up(active) if self.criterion.primary_alone else self._verify(drafted)
         if verified:
@@ -164,36 +179,63 @@ class _Decoder:
 
     # Step 1.
 
-    def _draft(self, active: np.ndarray, length: int) -> list[_Drafted]:
+    def _draft(self, active: np.ndarray, length: int, rates: np.ndarray) -> list[_Drafted]:
         """Let the primary draw at most `length` tokens of each row; what is to be verified, token by token.
 
-        Rows with tokens that are not yet decided, since they are reused, draft none.
+        Rows with tokens that are not yet decided, since they are reused, draft none. Where the rule fires while
+        drafting, as often as `rates` (rows,) say, what is drawn ahead is in vain.
         """
         rows, drafted = self.rows, []
         going = active[rows.drafted[active] == rows.accepted[active]]
-        for _ in range(length):
-            if len(going) == 0:
-                break
+        while length and len(going):
             start = time.perf_counter()
             positions = rows.drafted[going]
-            primary = Distribution(self.primary.logits_of_some(going, active, positions), self.sampling)
-            drawn, margins = self._draw(going, positions, primary)
-            rows.trace.primary[going, positions], rows.trace.primary_margins[going, positions] = drawn, margins
-            rows.trace.intervention[going, positions] = UNKNOWN
-            self._write(going, positions, drawn)
-            rows.drafted[going] += 1
-            stops = np.isin(drawn, self.rule.primary_stops) | (rows.drafted[going] == self.sampling.max_new_tokens)
+            steps = min(length, self.primary.computing.span, self.sampling.max_new_tokens - int(positions.max()))
             if self.criterion.primary_alone:
-                self._score(going, positions, primary, None)
-                level = rows.level[going]
-                fires = self.criterion.switches(rows.trace.scores[going, positions], self.thresholds[level, positions])
-                self._count(level, 1, level[fires])
+                steps = min(steps, max(1, int(IN_VAIN / rates[going].sum())))
+            along = positions[:, None] + np.arange(steps)  # (rows, steps)
+            drawn, distributions = self._ahead(going, active, positions, steps)
+            stops = np.isin(drawn.tokens, self.rule.primary_stops)
+            rows.trace.primary[going[:, None], along] = drawn.tokens
+            rows.trace.primary_margins[going[:, None], along] = drawn.margins
+            rows.trace.intervention[going[:, None], along] = UNKNOWN
+            if self.criterion.primary_alone:
+                self._score([_Drafted(going, at, each) for at, each in zip(along.T, distributions, strict=True)])
+                thresholds = self.thresholds[rows.level[going, None], along]
+                fires = self.criterion.switches(rows.trace.scores[going[:, None], along], thresholds)
                 stops |= fires
+            stops &= np.arange(steps) < drawn.held[:, None]
+            taken = np.where(stops.any(axis=1), stops.argmax(axis=1) + 1, drawn.held)
+            self._write(going, positions, drawn.tokens, taken)
+            rows.drafted[going] += taken
+            if self.criterion.primary_alone:
+                level = rows.level[going]
+                self._count(level, taken, level[fires[np.arange(len(going)), taken - 1]])
             else:
-                drafted.append(_Drafted(going, positions, primary))
-            self.draft_lengths.observe_step(len(active), time.perf_counter() - start)
-            going = going[~stops]
-        return drafted
+                drafted += [
+                    _Drafted(going, at, each).some(taken > step)
+                    for step, (at, each) in enumerate(zip(along.T, distributions, strict=True))
+                ]
+            for _ in range(steps):
+                self.draft_lengths.observe_step(len(active), (time.perf_counter() - start) / steps)
+            length -= steps
+            going = going[~stops.any(axis=1) & (rows.drafted[going] < self.sampling.max_new_tokens)]
+        return [token for token in drafted if len(token.rows)]
+
+    def _ahead(
+        self, going: np.ndarray, active: np.ndarray, positions: np.ndarray, steps: int
+    ) -> tuple[DrawnAhead, list[Distribution]]:
+        """Tokens that the primary draws at `positions` of the rows `going` and behind, and what they are drawn from."""
+        along = positions[:, None] + np.arange(steps)
+        draws = Draws(self.task.uniforms[self.rows.prompt[going, None], along], self.sampling)
+        distributions: list[Distribution] = []
+
+        def draw(logits: Tensor) -> Tensor:
+            distributions.append(Distribution(logits, self.sampling))
+            return draws.draw(logits, distributions[-1].sampled)
+
+        self.primary.ahead_of_some(going, active, positions, draw, steps)
+        return draws.seen(), distributions
 
     # Step 2.
 
@@ -202,10 +244,13 @@ class _Decoder:
         rows = np.concatenate([token.rows for token in drafted])
         positions = np.concatenate([token.positions for token in drafted])
         logits = self.intervention.logits(rows, positions)
-        for token, part in zip(drafted, logits.split([len(token.rows) for token in drafted]), strict=True):
-            intervention = Distribution(part.to(token.primary.logits.device), self.sampling)
-            self._record_intervention(token.rows, token.positions, intervention)
-            self._score(token.rows, token.positions, token.primary, intervention)
+        parts = logits.split([len(token.rows) for token in drafted])
+        verified = [
+            token.by(Distribution(part.to(token.primary.logits.device), self.sampling))
+            for token, part in zip(drafted, parts, strict=True)
+        ]
+        self._record_intervention(verified)
+        self._score(verified)
         return len(drafted)
 
     def _catch_up(self, active: np.ndarray) -> int:
@@ -221,33 +266,43 @@ class _Decoder:
         rows, positions = np.array(waiting).T
         lag = PREFILL // len(np.unique(rows))
         logits = self.intervention.logits(rows, positions, lag)
-        self._record_intervention(rows, positions, Distribution(logits, self.sampling))
+        self._record_intervention([_Drafted(rows, positions, None, Distribution(logits, self.sampling))])
         return 1
 
-    def _record_intervention(self, rows: np.ndarray, positions: np.ndarray, intervention: Distribution) -> None:
+    def _record_intervention(self, tokens: list[_Drafted]) -> None:
         """Note what the intervention would draw."""
-        trace = self.rows.trace
-        trace.intervention[rows, positions], trace.intervention_margins[rows, positions] = self._draw(
-            rows, positions, intervention
-        )
+        trace, pending = self.rows.trace, []
+        for token in tokens:
+            draws = Draws(self.task.uniforms[self.rows.prompt[token.rows], token.positions, None], self.sampling)
+            draws.draw(token.intervention.logits, token.intervention.sampled)
+            pending.append((token.rows, token.positions, draws))
+        for rows, positions, draws in pending:
+            drawn = draws.seen()
+            trace.intervention[rows, positions] = drawn.tokens[:, 0]
+            trace.intervention_margins[rows, positions] = drawn.margins[:, 0]
 
-    def _draw(self, rows: np.ndarray, positions: np.ndarray, policy: Distribution) -> tuple[np.ndarray, np.ndarray]:
-        uniforms = self.task.uniforms[self.rows.prompt[rows], positions]
-        return draw_tokens(policy.sampled, uniforms, self.sampling.top_p)
-
-    def _score(
-        self, rows: np.ndarray, positions: np.ndarray, primary: Distribution, intervention: Distribution | None
-    ) -> None:
+    def _score(self, tokens: list[_Drafted]) -> None:
         """Note the criterion's score of each drafted token."""
-        tokens, coins = self.rows.trace.primary[rows, positions], self.task.coins[self.rows.prompt[rows], positions]
-        tokens, coins = (torch.from_numpy(values).to(primary.logits.device) for values in (tokens, coins))
-        scores = SCORES[self.criterion.name](Observed(primary, intervention, tokens, coins))
-        self.rows.trace.scores[rows, positions] = scores.double().cpu().numpy()
+        pending = []
+        for token in tokens:
+            drafted = self.rows.trace.primary[token.rows, token.positions]
+            coins = self.task.coins[self.rows.prompt[token.rows], token.positions]
+            given = (torch.from_numpy(values).to(token.primary.logits.device) for values in (drafted, coins))
+            scores = SCORES[self.criterion.name](Observed(token.primary, token.intervention, *given))
+            pending.append((token.rows, token.positions, scores))
+        for rows, positions, scores in pending:
+            self.rows.trace.scores[rows, positions] = scores.double().cpu().numpy()
 
-    def _write(self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray) -> None:
-        self.rows.trace.tokens[rows, positions] = tokens
-        for policy in (self.primary, self.intervention):
-            policy.write(rows, positions, tokens)
+    def _write(
+        self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray, drawn_ahead: np.ndarray | None = None
+    ) -> None:
+        """Put `tokens` (N,) at `positions` of `rows`; or the first `drawn_ahead` of those (N, steps) drawn ahead."""
+        self.primary.write(rows, positions, tokens, 1 if drawn_ahead is None else drawn_ahead)
+        columns = tokens[:, None] if tokens.ndim == 1 else tokens
+        for step, column in enumerate(columns.T):
+            there = slice(None) if drawn_ahead is None else drawn_ahead > step
+            self.rows.trace.tokens[rows[there], positions[there] + step] = column[there]
+            self.intervention.write(rows[there], positions[there] + step, column[there])
 
     def _count(self, levels: np.ndarray, positions: np.ndarray | int, cut_levels: np.ndarray) -> None:
         """Note, for the choice of draft lengths, positions decided at each of `levels`, and where drafts were cut."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tokenshift.policies.cached_policy import row_policy
-from tokenshift.policies.decoded import DecodedTokens
+from tokenshift.policies.decoded import DecodedTokens, NextTokens
 from tokenshift.policies.policy import Policy
 
 
@@ -33,24 +33,43 @@ class PromptedPolicy:
 
         Rows with more than `lag` tokens to cache before their first position are prefilled first.
         """
-        logits = self.computing.logits(rows, self.start[rows] + positions - 1, lag)
+        return self._shared(self.computing.logits(rows, self.start[rows] + positions - 1, lag))
+
+    def _shared(self, logits: Tensor) -> Tensor:
         return logits.index_fill(-1, self._hidden.to(logits.device), -torch.inf) if len(self._hidden) else logits
 
-    def logits_of_some(self, going: np.ndarray, active: np.ndarray, positions: np.ndarray) -> Tensor:
-        """As `logits`, of the rows `going` among the `active` ones.
+    def ahead_of_some(
+        self, going: np.ndarray, active: np.ndarray, positions: np.ndarray, draw: NextTokens, steps: int
+    ) -> None:
+        """Let `draw` draw `steps` tokens, one after another, at `positions` of the rows `going`.
 
-        The others are run along when they are the fewer, so that no cache is copied: on a token that is cached.
+        The other `active` rows are run along when they are the fewer, on a token that is cached: no cache is copied.
         """
         if 2 * len(going) <= len(active) or not self.computing.advances_alone:
-            return self.logits(going, positions)
-        beside = np.maximum(self.computing.cached, 1) - self.start
-        beside[going] = positions
-        logits = self.logits(active, beside[active])
-        return logits if len(going) == len(active) else logits[torch.from_numpy(going).to(logits.device)]
+            everyone = np.ones(len(going), dtype=bool)
+            before = self.start[going] + positions - 1
+            self.computing.ahead(going, before, everyone, lambda logits: draw(self._shared(logits)), steps)
+            return
+        beside = np.maximum(self.computing.cached, 1) - 1
+        beside[going] = self.start[going] + positions - 1
+        is_going = np.isin(active, going)
+        if is_going.all():
+            self.computing.ahead(active, beside[active], is_going, lambda logits: draw(self._shared(logits)), steps)
+            return
+        index = torch.from_numpy(np.flatnonzero(is_going))
 
-    def write(self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray) -> None:
-        """Put `tokens` at `positions` of the responses of `rows` (one each)."""
-        self.tokens.write(rows, self.start[rows] + positions, tokens)
+        def drawn_of_some(logits: Tensor) -> Tensor:
+            there = index.to(logits.device)
+            drawn = draw(self._shared(logits[there]))
+            return drawn.new_zeros(len(active)).index_copy(0, there, drawn)
+
+        self.computing.ahead(active, beside[active], is_going, drawn_of_some, steps)
+
+    def write(
+        self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray, drawn_ahead: np.ndarray | int = 1
+    ) -> None:
+        """Put `tokens` at `positions` of the responses of `rows`, as DecodedTokens.write does."""
+        self.tokens.write(rows, self.start[rows] + positions, tokens, drawn_ahead)
 
     def respond(self, row: int, response: np.ndarray) -> None:
         """Make `response` that of `row`, to the prompt that it answers."""

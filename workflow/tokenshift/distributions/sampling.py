@@ -57,8 +57,24 @@ def draw_with_margins(
         top_p: mass of the nucleus.
         candidates: most probable tokens looked at; rows with a larger nucleus are looked at again, with 16 times more.
     """
+    tokens, margins, complete = draw_among(probs, uniforms, top_p, candidates)
+    incomplete = (~complete).nonzero().squeeze(-1)
+    if len(incomplete):
+        tokens[incomplete], margins[incomplete] = draw_with_margins(
+            probs[incomplete], uniforms[incomplete], top_p, 16 * candidates
+        )
+    return tokens, margins
+
+
+def draw_among(
+    probs: Tensor, uniforms: Tensor, top_p: float, candidates: int = CANDIDATES
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `draw_with_margins`, without waiting for a GPU: also, whether each draw holds (B,).
+
+    It does not where the nucleus may reach beyond the candidates.
+    """
     if top_p >= 1:
-        return inverse_cdf(probs, uniforms)
+        return *inverse_cdf(probs, uniforms), torch.ones_like(uniforms, dtype=torch.bool)
     values, ids = most_probable(probs, candidates)  # (B, K), descending, ties by id
     nucleus = Nucleus.among(values, top_p, probs.shape[-1])
     weights = values * nucleus.inside
@@ -72,13 +88,7 @@ def draw_with_margins(
     to_other_members = (1 - first_outside / last_inside).squeeze(-1)
     despite_another_nucleus = (margins * weights.sum(-1) - last_inside.squeeze(-1)) / 2
     margins = torch.minimum(margins, torch.minimum(to_another_size, to_other_members))
-    margins = torch.maximum(margins, despite_another_nucleus)
-    incomplete = (~nucleus.complete).nonzero().squeeze(-1)
-    if len(incomplete):
-        tokens[incomplete], margins[incomplete] = draw_with_margins(
-            probs[incomplete], uniforms[incomplete], top_p, 16 * candidates
-        )
-    return tokens, margins
+    return tokens, torch.maximum(margins, despite_another_nucleus), nucleus.complete
 
 
 def inverse_cdf(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,13 +10,14 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from tokenshift.errors import NotFinite, StudyError
-from tokenshift.policies.decoded import DecodedTokens, RowPolicy
-from tokenshift.policies.kv_cache import RowCache, require_fixed_rope, windows
+from tokenshift.policies.captured import Inputs, Passes, Shape, pass_sizes
+from tokenshift.policies.decoded import DecodedTokens, NextTokens, RowPolicy
+from tokenshift.policies.kv_cache import STEP, RowCache, require_fixed_rope, slots_read, windows
 from tokenshift.policies.own_cache import OwnCachePolicy, UncachedPolicy
+from tokenshift.policies.row_attention import attending_by_rows
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}  # of logits, in standard deviations; 0.5 in half precision
 PADDED = 1.1  # computed positions over needed ones that are put up with
-PASS = 32  # positions that cost as much as a forward pass of its own
 PREFILL = 2048  # tokens, padding included, in one forward pass that only fills the cache
 
 
@@ -42,7 +43,9 @@ class CachedPolicy:
     def __init__(self, model: PreTrainedModel, vocabulary_size: int, decoded: DecodedTokens):
         self.model, self.vocabulary_size, self.decoded = model, vocabulary_size, decoded
         rows, longest = decoded.tokens.shape
-        self.cache = RowCache(rows, longest, windows(model))
+        self.sizes, self.passes = pass_sizes(model), Passes(model)
+        self.span = self.sizes.span
+        self.cache = RowCache(rows, self._extent(longest), windows(model))
         self.cached = np.zeros(rows, dtype=np.int64)  # tokens of each row whose keys and values are held
         self.forwards = self.prefills = self.computed = self.needed = 0
         decoded.policy = self
@@ -85,7 +88,7 @@ class CachedPolicy:
 
         Rows with much more to compute than others have a forward pass of their own: the others would be padded to them.
         """
-        groups = without_much_padding(ends - self.cached[rows])
+        groups = without_much_padding(ends - self.cached[rows], self.sizes.per_pass)
         if len(groups) == 1:
             return self._one_forward(rows, ends, which, positions)
         parts, order = [], []
@@ -97,40 +100,112 @@ class CachedPolicy:
         return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(order))).to(parts[0].device)]
 
     def _one_forward(self, rows: np.ndarray, ends: np.ndarray, which: np.ndarray, positions: np.ndarray) -> Tensor:
-        device = self.model.device
         starts = self.cached[rows]
         columns = starts[:, None] + np.arange((ends - starts).max())  # (B, Q)
         real = columns < ends[:, None]
         places = np.minimum(columns, ends[:, None] - 1)
         tokens = self.decoded.tokens[rows[:, None], places]
-        index, place, is_real, token, batch_row, column = (
-            torch.from_numpy(array).to(device)
-            for array in (rows, places, real, tokens, which, positions - starts[which])
+        shape, inputs = self._inputs(rows, tokens, places, real, which, positions - starts[which], int(ends.max()))
+        logits = self._run(shape, inputs)
+        self.cached[rows] = ends
+        self.needed += int(real.sum())
+        return logits[: len(which)]
+
+    def ahead(self, rows: np.ndarray, positions: np.ndarray, going: np.ndarray, draw: NextTokens, steps: int) -> None:
+        """Let `draw` draw `steps` tokens of `rows`, one after another, from the logits after `positions` on.
+
+        Rows that are not `going` have the first logits again. The tokens stay on the device.
+        """
+        drawn = draw(self.logits(rows, positions))
+        if steps == 1:
+            return
+        count, places = len(rows), positions + going
+        one = (count, 1)
+        everywhere, first = np.arange(count), np.zeros(count, dtype=np.int64)
+        last = int(positions.max()) + steps
+        own = self.decoded.tokens[rows, positions].reshape(one)
+        shape, inputs = self._inputs(
+            rows, own, places.reshape(one), np.ones(one, dtype=bool), everywhere, first, last, fixed=True
         )
-        leading = bool((rows == np.arange(len(rows))).all())
-        mask = self.cache.select(index, leading, place, is_real, int(ends.max()))
-        if self.model.config._attn_implementation == "eager":
+        moves = torch.from_numpy(going.astype(np.int64)).to(inputs.all.device)[:, None]
+        kept = inputs.tokens[:count].clone()
+        for step in range(1, steps):
+            if step > 1:
+                inputs.places[:count] += moves
+            inputs.tokens[:count] = torch.where(moves > 0, drawn[:, None].to(kept.device), kept)
+            drawn = draw(self._run(shape, inputs)[:count])
+        self.forwards += steps - 1
+        self.needed += count * (steps - 1)
+        self.cached[rows] = positions + 1 + (steps - 1) * going
+
+    def _extent(self, longest: int) -> int:
+        """Slots read where the longest row has `longest` tokens."""
+        return self.sizes.slots(slots_read(longest))
+
+    def _inputs(
+        self,
+        rows: np.ndarray,
+        tokens: np.ndarray,
+        places: np.ndarray,
+        real: np.ndarray,
+        asked_rows: np.ndarray,
+        asked_columns: np.ndarray,
+        longest: int,
+        fixed: bool = False,
+    ) -> tuple[Shape, Inputs]:
+        """The shape of a pass and its inputs, on the device; `fixed` for one that is run with changes of its inputs.
+
+        What is given is padded to the shape: with rows that are not there, or there already, and positions that are not
+        real. `longest` is one more than the largest position.
+        """
+        count, width = tokens.shape
+        leading = bool((rows == np.arange(count)).all())
+        captured = self.sizes.captures(count, width)
+        more_rows = min(self.sizes.rows(count), len(self.cached)) - count if captured else 0
+        more_columns = self.sizes.width(count, width) - width
+        asked = (count + more_rows) * (width + more_columns) if captured else len(asked_rows)
+        shape = Shape(count + more_rows, width + more_columns, asked, self._extent(longest), leading)
+        others = np.arange(count, shape.rows) if leading else np.repeat(rows[:1], more_rows)
+        padding = ((0, more_rows), (0, more_columns))
+        unasked = (0, asked - len(asked_rows))
+        parts = (
+            np.concatenate([rows, others]),
+            *(np.pad(values, padding).ravel() for values in (tokens, places, real)),
+            np.pad(asked_rows, unasked),
+            np.pad(asked_columns, unasked),
+        )
+        if self.cache.reserve(shape.slots):
+            self.passes.forget()
+        return shape, self.passes.inputs(shape, np.concatenate(parts), captured or fixed)
+
+    def _run(self, shape: Shape, inputs: Inputs) -> Tensor:
+        """Logits (asked, V) of a forward pass over `inputs`."""
+        self.computed += shape.rows * shape.width
+        return self.passes.run(shape, lambda: self._pass(shape, inputs))
+
+    def _pass(self, shape: Shape, inputs: Inputs) -> Tensor:
+        mask = self.cache.select(inputs.rows, shape.leading, inputs.places, inputs.real.bool(), shape.slots)
+        if self.model.config.get_text_config(decoder=True)._attn_implementation == "eager":
             mask = {kind: self._added(of_kind) for kind, of_kind in mask.items()}
 
         def keep_asked(module: torch.nn.Module, args: tuple, output: ModelOutput) -> ModelOutput:
             hidden = output.last_hidden_state
-            output.last_hidden_state = hidden[batch_row.to(hidden.device), column.to(hidden.device)][None]
+            at = (index.to(hidden.device) for index in (inputs.asked_rows, inputs.asked_columns))
+            output.last_hidden_state = hidden[*at][None]
             return output
 
         hook = self.model.get_decoder().register_forward_hook(keep_asked)
         try:
-            output = self.model(
-                input_ids=token,
-                attention_mask=mask if len(mask) > 1 else next(iter(mask.values())),
-                position_ids=place,
-                past_key_values=self.cache,
-                use_cache=True,
-            )
+            with attending_by_rows(self.model):
+                output = self.model(
+                    input_ids=inputs.tokens,
+                    attention_mask=mask if len(mask) > 1 else next(iter(mask.values())),
+                    position_ids=inputs.places,
+                    past_key_values=self.cache,
+                    use_cache=True,
+                )
         finally:
             hook.remove()
-        self.cached[rows] = ends
-        self.computed += columns.size
-        self.needed += int(real.sum())
         return output.logits[0, :, : self.vocabulary_size]
 
     def _added(self, mask: Tensor) -> Tensor:
@@ -143,21 +218,21 @@ class CachedPolicy:
         return self.cache.bytes_per_slot()
 
 
-def without_much_padding(widths: np.ndarray) -> list[np.ndarray]:
-    """Rows in groups, each padded to its widest: the computed positions, and PASS for each group, are fewest.
+def without_much_padding(widths: np.ndarray, per_pass: int) -> list[np.ndarray]:
+    """Rows in groups, each padded to its widest: the computed positions, and `per_pass` for each group, are fewest.
 
     `widths` are the positions that each row has to compute; the rows of a group are in ascending order. All rows are
     one group where that computes at most PADDED times what they need.
     """
     everything = np.arange(len(widths))
-    if len(widths) == 0 or len(widths) * widths.max() <= PADDED * widths.sum() + PASS:
+    if len(widths) == 0 or len(widths) * widths.max() <= PADDED * widths.sum() + per_pass:
         return [everything]
     order = np.argsort(-widths, kind="stable")
     descending = widths[order]
     # By how many rows, from the widest, are in groups already: the least cost, and where the last of the groups begins.
     least, begins = np.zeros(len(widths) + 1), np.zeros(len(widths) + 1, dtype=np.int64)
     for end in range(1, len(widths) + 1):
-        costs = least[:end] + (end - np.arange(end)) * descending[:end] + PASS
+        costs = least[:end] + (end - np.arange(end)) * descending[:end] + per_pass
         begins[end] = costs.argmin()
         least[end] = costs[begins[end]]
     groups, end = [], len(widths)
@@ -165,6 +240,12 @@ def without_much_padding(widths: np.ndarray) -> list[np.ndarray]:
         groups.append(np.sort(order[begins[end] : end]))
         end = begins[end]
     return groups
+
+
+def bytes_of_row(model: PreTrainedModel, longest: int) -> int:
+    """Memory of a row of `longest` tokens. Raises StudyError as `row_policy` does."""
+    slots = pass_sizes(model).slots(slots_read(longest)) + STEP
+    return slots * how_decoded(model).bytes_per_token
 
 
 def row_policy(model: PreTrainedModel, vocabulary_size: int, decoded: DecodedTokens) -> RowPolicy:

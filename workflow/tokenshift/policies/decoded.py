@@ -1,22 +1,25 @@
 """The tokens of rows that are decoded side by side."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from torch import Tensor
 
+NextTokens = Callable[[Tensor], Tensor]  # from logits (N, V), token ids (N,), on the same device
+
 
 class RowPolicy(Protocol):
     """A policy that computes the rows of DecodedTokens, and what it has cached of them.
 
-    advances_alone: whether a row can be taken back, and run along beside others, at no cost. computed: positions
-    computed so far, padding included; needed: without it.
+    advances_alone: whether a row can be taken back, and run along beside others, at no cost. span: tokens that `ahead`
+    draws at most. computed: positions computed so far, padding included; needed: without it.
     """
 
     cached: np.ndarray
     advances_alone: bool
+    span: int
     forwards: int
     prefills: int
     computed: int
@@ -30,6 +33,13 @@ class RowPolicy(Protocol):
 
     def logits(self, rows: np.ndarray, positions: np.ndarray, lag: int = 0) -> Tensor:
         """Next-token logits (N, V) after the tokens at `positions` of `rows` (N each)."""
+
+    def ahead(self, rows: np.ndarray, positions: np.ndarray, going: np.ndarray, draw: NextTokens, steps: int) -> None:
+        """Let `draw` draw a token from each of the next logits of `rows`, `steps` times, one after another.
+
+        The first logits are those after `positions`, the next those after the tokens drawn, and so on; rows that are
+        not `going` (N,) have the first logits again. `DecodedTokens.write` is to be told of the tokens.
+        """
 
 
 def refill(active: int, finished: Sequence[int], queue: deque[int]) -> tuple[int, dict[int, int], dict[int, int]]:
@@ -56,10 +66,19 @@ class DecodedTokens:
     def __init__(self, rows: int, longest: int):
         self.tokens = np.zeros((rows, longest), dtype=np.int64)
 
-    def write(self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray) -> None:
-        """Put `tokens` at `positions` of `rows` (one each); the cache of these rows is valid up to there."""
-        self.tokens[rows, positions] = tokens
-        self.policy.cached[rows] = np.minimum(self.policy.cached[rows], positions)
+    def write(
+        self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray, drawn_ahead: np.ndarray | int = 1
+    ) -> None:
+        """Put `tokens` (N,) at `positions` of `rows` (N each); the cache of these rows is valid up to there.
+
+        Or put the first `drawn_ahead` (N,) of `tokens` (N, steps) there and behind; the cache, which has seen each of
+        them drawn, is then valid up to the last of them.
+        """
+        tokens = tokens[:, None] if tokens.ndim == 1 else tokens
+        behind = np.arange(tokens.shape[1])
+        row, step = np.nonzero(behind < np.broadcast_to(drawn_ahead, len(rows))[:, None])
+        self.tokens[rows[row], positions[row] + step] = tokens[row, step]
+        self.policy.cached[rows] = np.minimum(self.policy.cached[rows], positions + drawn_ahead - 1)
 
     def replace(self, row: int, tokens: Sequence[int]) -> None:
         """Make `tokens` the sequence of `row`; its cache stays valid up to the first token that changes."""

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from tokenshift.distributions.sampling import Sampling, draw_with_margins, probabilities
-from tokenshift.errors import NotFinite
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.cached_policy import row_policy
 from tokenshift.policies.decoded import DecodedTokens, refill
+from tokenshift.policies.draws import Draws
 from tokenshift.policies.policy import Policy
 from tokenshift.progress import progress
 
@@ -47,7 +46,8 @@ def generate(
     """Sample one response per prompt; uniforms is (rows, max_new_tokens) in [0, 1).
 
     Returns token ids, with the end-of-sequence token where it was drawn. With a `name`, reports progress under it. The
-    model is used in evaluation mode and left in the mode it was in. `cancelled` is asked before every token.
+    model is used in evaluation mode and left in the mode it was in. `cancelled` is asked before every token, on a GPU
+    before every few.
 
     Raises:
         StudyError: the model's cache cannot be handled, or its logits are not finite.
@@ -92,26 +92,17 @@ def _generate(
                 prompt[row], starts[row], lengths[row] = index, len(prompts[index]), 0
             decoded.begin({row: prompts[index] for row, index in begun.items()})
             active = np.arange(n_active)
-            ends = starts[active] + lengths[active]
-            probs = probabilities(cached.logits(active, ends - 1), sampling.temperature)
-            drawn, _ = draw_tokens(probs, uniforms[prompt[active], lengths[active]], sampling.top_p)
-            decoded.write(active, ends, drawn)
-            lengths[active] += 1
-            finished = np.flatnonzero(
-                np.isin(drawn, policy.stop_token_ids) | (lengths[active] == sampling.max_new_tokens)
-            )
+            at = starts[active] + lengths[active]
+            steps = min(cached.span, sampling.max_new_tokens - int(lengths[active].max()))
+            columns = lengths[active, None] + np.arange(steps)
+            draws = Draws(uniforms[prompt[active, None], columns], sampling)
+            cached.ahead(active, at - 1, np.ones(n_active, dtype=bool), draws.draw, steps)
+            drawn = draws.seen()
+            stops = np.isin(drawn.tokens, policy.stop_token_ids) & (np.arange(steps) < drawn.held[:, None])
+            taken = np.where(stops.any(axis=1), stops.argmax(axis=1) + 1, drawn.held)
+            decoded.write(active, at, drawn.tokens, taken)
+            lengths[active] += taken
+            finished = np.flatnonzero(stops.any(axis=1) | (lengths[active] == sampling.max_new_tokens))
             for row in finished:
-                responses[prompt[row]] = decoded.tokens[row, starts[row] : ends[row] + 1].tolist()
+                responses[prompt[row]] = decoded.tokens[row, starts[row] : starts[row] + lengths[row]].tolist()
             bar.update(len(finished))
-
-
-def draw_tokens(probs: Tensor, uniforms: np.ndarray, top_p: float) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens (B,) drawn from the nuclei of `probs` (B, V) at `uniforms` (B,), and the margins of the draws (B,).
-
-    Raises StudyError when probabilities are not finite.
-    """
-    tokens, margins = draw_with_margins(probs, torch.from_numpy(uniforms).to(probs.device), top_p)
-    tokens, margins = tokens.cpu().numpy(), margins.cpu().numpy()
-    if np.isnan(margins).any():
-        raise NotFinite("a model's logits are not finite while it is decoding; check its weights and precision")
-    return tokens, margins

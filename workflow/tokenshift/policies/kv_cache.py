@@ -23,17 +23,17 @@ LENGTH_DEPENDENT_ROPE = {"dynamic": "max_position_embeddings", "longrope": "orig
 Window = int | None  # slots that a query sees, its own included; None for all
 
 
-def slots_for(longest: int) -> int:
-    """Slots that a row of `longest` tokens takes, with those that nothing uses."""
-    return -(-longest // STEP) * STEP + STEP
+def slots_read(longest: int) -> int:
+    """Slots that are read where the longest row has `longest` tokens."""
+    return -(-longest // STEP) * STEP
 
 
 class Slots:
     """Where one forward pass writes and reads, shared by all layers."""
 
-    def __init__(self, rows: int, longest: int):
-        self.total_rows, self.limit = rows, slots_for(longest)
-        self.capacity = min(2 * STEP, self.limit)
+    def __init__(self, rows: int):
+        self.total_rows = rows
+        self.capacity = 2 * STEP
         self.rows = self.places = torch.empty(0)  # (B,) rows of the batch; (B, Q) slots that its tokens are written to
         self.leading = True  # whether the batch is rows 0 to B - 1
         self.extent = 0  # slots read
@@ -96,24 +96,29 @@ class RowCache(Cache):
     """The cache of one model for a number of rows, as transformers' models use it."""
 
     def __init__(self, rows: int, longest: int, windows: Mapping[str, Window]):
-        """`windows`: how far the layers of each kind look back."""
-        self.slots = Slots(rows, longest)
-        self._windows = windows
+        """`longest`: slots that are ever read. `windows`: how far the layers of each kind look back."""
+        self.slots = Slots(rows)
+        self._longest, self._windows = longest, windows
         super().__init__(layer_class_to_replicate=partial(RowLayer, self.slots))
 
-    def select(self, rows: Tensor, leading: bool, positions: Tensor, real: Tensor, longest: int) -> dict[str, Tensor]:
-        """Prepare a forward pass over tokens of `rows` (B,) at `positions` (B, Q).
+    def reserve(self, extent: int) -> bool:
+        """Let `extent` slots be read from now on, with at least one beyond; whether keys and values move for it."""
+        if extent < self.slots.capacity:
+            return False
+        grown = max(extent, self.slots.capacity * 5 // 4 // STEP * STEP)
+        self.slots.capacity = max(extent, min(grown, self._longest)) + STEP
+        return True
+
+    def select(self, rows: Tensor, leading: bool, positions: Tensor, real: Tensor, extent: int) -> dict[str, Tensor]:
+        """Prepare a forward pass over tokens of `rows` (B,) at `positions` (B, Q), which reads `extent` slots.
 
         Returns the mask (B, 1, Q, extent) of each kind of layers: a query sees the slots up to its own, within a window
         the last ones alone.
 
         Padding, where `real` (B, Q) is false, is written to the last slot, which no token uses. `leading` says that the
-        rows are 0 to B - 1, which are read without a copy; `longest` is one more than the largest position.
+        rows are 0 to B - 1, which are read without a copy. There must be room (`reserve`).
         """
         slots = self.slots
-        extent = slots_for(longest) - STEP
-        if extent >= slots.capacity:
-            slots.capacity = min(slots.limit, max(extent, slots.capacity * 5 // 4 // STEP * STEP) + STEP)
         slots.rows, slots.leading, slots.extent = rows, leading, extent
         slots.places = positions.where(real, slots.capacity - 1)
         ahead = positions[:, None, :, None] - torch.arange(extent, device=positions.device)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tokenshift.policies.decoded import DecodedTokens
+from tokenshift.policies.decoded import DecodedTokens, NextTokens
 
 
 @dataclass
@@ -34,6 +34,7 @@ class OwnCachePolicy:
 
     keeps = True  # what it has computed
     advances_alone = False  # rows cannot be run along beside others, and drafts would have to be taken back
+    span = 1
 
     def __init__(self, model: PreTrainedModel, vocabulary_size: int, decoded: DecodedTokens):
         self.model, self.vocabulary_size, self.decoded = model, vocabulary_size, decoded
@@ -74,6 +75,10 @@ class OwnCachePolicy:
             found |= {(int(row), position): logits for position, logits in zip(asked.tolist(), after, strict=True)}
         self.forwards += 1
         return torch.stack([found[int(row), int(position)] for row, position in zip(rows, positions, strict=True)])
+
+    def ahead(self, rows: np.ndarray, positions: np.ndarray, going: np.ndarray, draw: NextTokens, steps: int) -> None:
+        """Let `draw` draw a token of each of `rows` from the logits after `positions`; `steps` is 1."""
+        draw(self.logits(rows, positions))
 
     def _advance(self, row: int, end: int, asked: Sequence[int]) -> list[Tensor]:
         """Bring the state of `row` to its first `end` tokens; logits (V,) after each position that is asked."""
