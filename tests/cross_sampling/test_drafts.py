@@ -31,6 +31,32 @@ def test_where_arithmetic_binds_drafting_does_not_pay():
     assert chosen(0.02, 1.0, 0.3, 0.7) < chosen(0.02, 1.0, 1.0, 0.0)
 
 
+def rate(drafts: DraftLengths, cut: float, beside: float, rounds: int = 2000) -> float:
+    """Tokens a second of 4 rows where steps and verifications take 1 second, and drafts of several tokens `beside`."""
+    random, tokens, seconds = np.random.default_rng(0), 0, 0.0
+    for number in range(rounds):
+        length = drafts.choose(np.full(4, cut))
+        late = 5.0 if number < 3 else 0.0  # the first passes
+        took = length + 1 + (beside if length > 1 else 0.0) + late
+        cuts = random.random((4, length)) < cut
+        decided = int(np.where(cuts.any(axis=1), cuts.argmax(axis=1) + 1, length).sum())
+        for _ in range(length):
+            drafts.observe_step(4, 1.0 + late / (length + 1))
+        drafts.observe_verification(4, length, 1.0)
+        drafts.observe_round(4, length, decided, took)
+        tokens, seconds = tokens + decided, seconds + took
+    return tokens / seconds
+
+
+@pytest.mark.parametrize("beside", [0.0, 2.0, 20.0])
+@pytest.mark.parametrize("cut", [0.01, 0.19, 0.5, 0.9])
+def test_never_much_worse_than_lock_step_whatever_rounds_cost_beside(cut, beside):
+    chosen, lock_step = (rate(DraftLengths(fixed, 32, False), cut, beside) for fixed in (None, 1))
+    assert chosen > 0.95 * lock_step  # other lengths are tried now and then
+    if beside == 0 and cut == 0.01:
+        assert chosen > 1.5 * lock_step
+
+
 def test_bounds():
     assert chosen(0.001, 1.0, 1.0, 0.0, longest=5) == 5
     assert DraftLengths(7, 32, False).choose(np.array([0.5])) == 7

@@ -43,6 +43,8 @@ def test_reductions_equal_float64(size, dtype):
     assert_equals_float64(reduced, logits, TEMPERATURES)
     for policy, block in zip((reduced.base, reduced.tuned), logits, strict=True):
         assert (policy.largest == block.amax(-1, keepdim=True).float()).all()
+        rival = reduced.tuned.ids[:, :1] if policy is reduced.base else reduced.base.ids[:, :1]
+        assert (policy.rank_of_rival == (block > block.gather(-1, rival)).sum(-1) + 1).all()
         if dtype == torch.float32:  # equal values at the last place may be taken in any order
             assert (policy.ids == block.sort(dim=-1, descending=True, stable=True).indices[:, :5]).all()
 

@@ -12,11 +12,13 @@ from polars.testing import assert_frame_equal
 from naive_scoring import naive_row, softmax
 from tiny_models import VOCABULARY, mixed, tiny_model, tiny_policy
 from tokenshift.config.measurements import Compared, Truncation
+from tokenshift.distributions import comparison
 from tokenshift.distributions.comparison import compare
 from tokenshift.errors import StudyError
 from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.policies.policy import Policy
 from tokenshift.schemas import SCORES
+from tokenshift.scoring import teacher_forcing
 from tokenshift.scoring.teacher_forcing import Work, score
 
 TRUNCATION = Truncation(temperature=0.8, top_p=0.7)
@@ -179,6 +181,21 @@ def test_does_not_depend_on_batches_or_chunks(pair, batch_tokens, chunk_position
     given = rollouts([5, 1, 9, 7, 3, 8])
     reference = scores(*pair, given, batch_tokens=30, chunk_positions=4)
     assert_same_scores(scores(*pair, given, batch_tokens, chunk_positions), reference)
+
+
+def test_chunks_that_are_not_waited_for_give_the_same_rows(pair, monkeypatch):
+    """As on a GPU; of three candidates, so that most nuclei reach beyond them."""
+    given = rollouts([9, 0, 17, 30, 4])
+    expected = scores(*pair, given, 60, 7)
+    monkeypatch.setattr(teacher_forcing, "_goes_on", lambda device: True)
+    monkeypatch.setattr(comparison, "CANDIDATES", 3)
+    looked_again = []
+    compare_waiting = comparison.compare_nuclei
+    monkeypatch.setattr(
+        comparison, "compare_nuclei", lambda *args: (looked_again.append(len(args[3])), compare_waiting(*args))[1]
+    )
+    assert_same_scores(scores(*pair, given, 60, 7), expected)
+    assert 0 < sum(looked_again)
 
 
 def test_groups_of_problems_give_the_same_rows(pair):

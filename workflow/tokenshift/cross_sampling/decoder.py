@@ -168,12 +168,16 @@ class _Decoder:
         active = np.arange(self.n_active)
         rates = np.minimum((self.cuts + PRIOR[0]) / (self.decided + PRIOR[1]), 0.99)
         rates = rates[self.rows.level]
-        drafted = self._draft(active, self.draft_lengths.choose(rates[active]), rates)
+        length, accepted = self.draft_lengths.choose(rates[active]), self.rows.accepted[active].sum()
+        begun = time.perf_counter()
+        drafted = self._draft(active, length, rates)
         start = time.perf_counter()
         verified = self._catch_up(active) if self.criterion.primary_alone else self._verify(drafted)
         if verified:
             self.draft_lengths.observe_verification(len(active), verified, time.perf_counter() - start)
         self._accept(active, decoded=True)
+        decided = self.rows.accepted[active].sum() - accepted
+        self.draft_lengths.observe_round(len(active), length, int(decided), time.perf_counter() - begun)
         ended = active[self.rows.over[active]]
         self._refill([row for row in ended if self._finish(row)])
 

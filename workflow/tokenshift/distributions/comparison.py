@@ -44,15 +44,6 @@ class NextToken:
         shifted = self.logits.gather(-1, tokens).to(self.largest.dtype) - self.largest
         return shifted / self.temperature - self.log_total
 
-    def rank(self, tokens: Tensor) -> Tensor:
-        """Rank, from 1, of `tokens` (N, 1) among all tokens: (N,)."""
-        values, candidates = self.logits.gather(-1, tokens), self.logits.gather(-1, self.ids)
-        ranks = (candidates > values).sum(-1) + 1
-        beyond = (values <= candidates[:, -1:]).squeeze(-1).nonzero().squeeze(-1)
-        if len(beyond):
-            ranks[beyond] = (self.logits[beyond] > values[beyond]).sum(-1) + 1
-        return ranks
-
     def rows(self, index: Tensor, candidates: int) -> "NextToken":
         """The same at some of the positions, with another number of candidates."""
         logits = self.logits[index]
@@ -61,7 +52,12 @@ class NextToken:
 
 
 def compare(
-    logits_base: Tensor, logits_tuned: Tensor, tokens: Tensor, truncation: Truncation, compared: Compared
+    logits_base: Tensor,
+    logits_tuned: Tensor,
+    tokens: Tensor,
+    truncation: Truncation,
+    compared: Compared,
+    wait: bool = True,
 ) -> dict[str, Tensor]:
     """All statistics of the scores file at N positions (schemas.SCORES, without the keys).
 
@@ -70,6 +66,8 @@ def compare(
         tokens: (N,) response tokens at these positions.
         truncation: of the sampling distribution whose nuclei are described.
         compared: length of the candidate lists, and further truncations of which JS alone is kept.
+        wait: whether to look again at positions whose nuclei may reach beyond the candidates, which waits for a GPU.
+            Without, the columns of nuclei are wrong there, and a column `incomplete` says where.
 
     Returns:
         One tensor (N,) or, for the columns of lists, (N, K) per column. Ids of candidates whose probability is below
@@ -85,10 +83,13 @@ def compare(
             NextToken(logits, policy.largest, policy.log_totals[:, index : index + 1], policy.ids, temperature)
             for logits, policy in ((logits_base, reduced.base), (logits_tuned, reduced.tuned))
         )
+    of_nuclei = compare_nuclei if wait else among_candidates
     nuclei, *ablated = (
-        compare_nuclei(base[each.temperature], tuned[each.temperature], each.top_p, js[each.temperature])
+        of_nuclei(base[each.temperature], tuned[each.temperature], each.top_p, js[each.temperature])
         for each in truncations
     )
+    if not wait:
+        nuclei["incomplete"] = torch.stack([columns["incomplete"] for columns in (nuclei, *ablated)]).any(0)
     return {
         "js": js[1.0],
         "js_ablation": torch.stack([js[1.0], *(columns["js_nucleus"] for columns in ablated)], dim=-1)[:, 1:],
@@ -96,6 +97,8 @@ def compare(
         "kl_tuned_base": reduced.kl_tuned_base,
         "entropy_base": reduced.base.entropy,
         "entropy_tuned": reduced.tuned.entropy,
+        "rank_in_base_of_tuned_top1": reduced.base.rank_of_rival,
+        "rank_in_tuned_of_base_top1": reduced.tuned.rank_of_rival,
         **_compare_candidates(base[1.0], tuned[1.0], tokens[:, None], compared),
         **nuclei,
     }
@@ -109,8 +112,6 @@ def _compare_candidates(base: NextToken, tuned: NextToken, tokens: Tensor, compa
     return {
         "logp_base": base.logp(tokens).squeeze(-1),
         "logp_tuned": tuned.logp(tokens).squeeze(-1),
-        "rank_in_base_of_tuned_top1": base.rank(top1_tuned),
-        "rank_in_tuned_of_base_top1": tuned.rank(top1_base),
         "logp_base_of_tuned_top1": base.logp(top1_tuned).squeeze(-1),
         "logp_tuned_of_base_top1": tuned.logp(top1_base).squeeze(-1),
         "top_shared": shared_candidates(ids_base, ids_tuned),
@@ -133,6 +134,17 @@ def compare_nuclei(base: NextToken, tuned: NextToken, top_p: float, untruncated_
     Looks at the candidates; where a nucleus may reach beyond them, again, at four times as many. `untruncated_js` (N,)
     is the JS at the same temperature of the whole distributions.
     """
+    columns = among_candidates(base, tuned, top_p, untruncated_js)
+    incomplete = columns.pop("incomplete").nonzero().squeeze(-1)
+    if len(incomplete):
+        wider_base, wider_tuned = (policy.rows(incomplete, 4 * policy.ids.shape[-1]) for policy in (base, tuned))
+        for name, values in compare_nuclei(wider_base, wider_tuned, top_p, untruncated_js[incomplete]).items():
+            columns[name][incomplete] = values
+    return columns
+
+
+def among_candidates(base: NextToken, tuned: NextToken, top_p: float, untruncated_js: Tensor) -> dict[str, Tensor]:
+    """As `compare_nuclei`, as far as the candidates tell; the column `incomplete` (N,) says where they may not."""
     vocabulary_size = base.logits.shape[-1]
     if top_p >= 1:
         return _whole_vocabulary(untruncated_js, vocabulary_size)
@@ -150,7 +162,7 @@ def compare_nuclei(base: NextToken, tuned: NextToken, top_p: float, untruncated_
     nothing = torch.zeros_like(p_base)
     union_base = torch.cat([p_base * shared_of_base + p_base * base_only, nothing], dim=-1)
     union_tuned = torch.cat([tuned_of_base * shared_of_base, p_tuned * tuned_only], dim=-1)
-    columns = {
+    return {
         "js_nucleus": js_of(_normalised(union_base), _normalised(union_tuned)),
         "nucleus_size_base": inside_base.sum(-1),
         "nucleus_size_tuned": inside_tuned.sum(-1),
@@ -160,13 +172,8 @@ def compare_nuclei(base: NextToken, tuned: NextToken, top_p: float, untruncated_
         "mass_tuned_shared": (tuned_of_base * shared_of_base).sum(-1),
         "mass_tuned_base_only": (tuned_of_base * base_only).sum(-1),
         "mass_tuned_tuned_only": (p_tuned * tuned_only).sum(-1),
+        "incomplete": ~(nucleus_base.complete & nucleus_tuned.complete),
     }
-    incomplete = (~(nucleus_base.complete & nucleus_tuned.complete)).nonzero().squeeze(-1)
-    if len(incomplete):
-        wider_base, wider_tuned = (policy.rows(incomplete, 4 * policy.ids.shape[-1]) for policy in (base, tuned))
-        for name, values in compare_nuclei(wider_base, wider_tuned, top_p, untruncated_js[incomplete]).items():
-            columns[name][incomplete] = values
-    return columns
 
 
 def _whole_vocabulary(js: Tensor, vocabulary_size: int) -> dict[str, Tensor]:
@@ -182,6 +189,7 @@ def _whole_vocabulary(js: Tensor, vocabulary_size: int) -> dict[str, Tensor]:
         "mass_tuned_shared": all_mass,
         "mass_tuned_base_only": no_mass,
         "mass_tuned_tuned_only": no_mass,
+        "incomplete": torch.zeros_like(js, dtype=torch.bool),
     }
 
 

@@ -23,13 +23,14 @@ class ReducedPolicy:
 
     entropy: (N,) at temperature 1, in nats. largest: (N, 1) largest logit. log_totals: (N, temperatures) logarithm of
     the sum of exp((logits - largest) / temperature). ids: (N, candidates) most probable tokens in descending order,
-    ties by id.
+    ties by id. rank_of_rival: (N,) rank, from 1, of the other policy's most probable token.
     """
 
     entropy: Tensor
     largest: Tensor
     log_totals: Tensor
     ids: Tensor
+    rank_of_rival: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,20 @@ class Reduced:
 
 
 def _fields(policy: ReducedPolicy) -> list[Tensor]:
-    return [policy.entropy, policy.largest, policy.log_totals, policy.ids]
+    return [policy.entropy, policy.largest, policy.log_totals, policy.ids, policy.rank_of_rival]
+
+
+def _ranks(blocks: tuple[Tensor, Tensor], ids: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """In each of two blocks of logits (N, V) the rank (N,) of the other's first candidate; `ids` (N, K) of both."""
+    ranks = []
+    for logits, own, rival in zip(blocks, ids, reversed(ids), strict=True):
+        value, candidates = logits.gather(-1, rival[:, :1]), logits.gather(-1, own)
+        rank = (candidates > value).sum(-1) + 1
+        beyond = (value <= candidates[:, -1:]).squeeze(-1).nonzero().squeeze(-1)
+        if len(beyond):
+            rank[beyond] = (logits[beyond] > value[beyond]).sum(-1) + 1
+        ranks.append(rank)
+    return ranks
 
 
 def reduce_vocabulary(
@@ -88,7 +102,7 @@ def _by_triton(logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[fl
     """`reduce_vocabulary` of any logits on a GPU."""
     from tokenshift.distributions import triton_kernels  # which only a GPU's PyTorch brings Triton for
 
-    sums = triton_kernels.reduce_rows(logits_base, logits_tuned, temperatures)
+    sums = triton_kernels.reduce_rows(logits_base, logits_tuned, temperatures, candidates)
     one = temperatures.index(1.0)
     log_totals = sums.weights.log()  # (N, temperatures, 2)
     entropies = log_totals[:, one] - sums.weighted_logits[:, one] / sums.weights[:, one]
@@ -99,9 +113,10 @@ def _by_triton(logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[fl
             entropies[:, policy].clamp(min=0),
             sums.largest[:, one, policy : policy + 1],
             log_totals[..., policy],
-            most_probable(logits, candidates, sums.maxima[:, policy])[1],
+            sums.ids[policy],
+            sums.above[:, policy] + 1,
         )
-        for policy, logits in enumerate((logits_base, logits_tuned))
+        for policy in (0, 1)
     )
     kl_base_tuned, kl_tuned_base = differences[:, 0] + apart, -differences[:, 1] - apart
     js = sums.js.clamp(0, math.log(2))
@@ -118,12 +133,15 @@ def _by_kernels(logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[f
         # KL(p || q) is the mean, under p, of the difference of logits, less the difference of the log-totals.
         kl = np.diff(log_totals[:, one]) + sums.weighted_differences[:, one] / sums.weights[:, one]
     kl_base_tuned, kl_tuned_base = np.maximum(kl * [1, -1], 0).T
+    ids = tuple(torch.from_numpy(sums.ids[:, policy]) for policy in (0, 1))
+    ranks = _ranks((logits_base, logits_tuned), ids)
     base, tuned = (
         ReducedPolicy(
             _float32(np.maximum(entropies[:, policy], 0)),
             _float32(sums.values[:, policy, :1]),
             _float32(log_totals[..., policy]),
-            torch.from_numpy(sums.ids[:, policy]),
+            ids[policy],
+            ranks[policy],
         )
         for policy in (0, 1)
     )
@@ -147,15 +165,16 @@ def _by_definition(
         if temperature == 1:
             entropy_base, entropy_tuned = entropy_of(p, logp), entropy_of(q, logq)
             kl_base_tuned, kl_tuned_base = kl_of(p, logp, logq), kl_of(q, logq, logp)
-    base = _one_by_definition(logits_base, entropy_base, temperatures, candidates)
-    tuned = _one_by_definition(logits_tuned, entropy_tuned, temperatures, candidates)
+    blocks = (logits_base, logits_tuned)
+    ids = tuple(most_probable(logits, candidates)[1] for logits in blocks)
+    each = zip(blocks, (entropy_base, entropy_tuned), ids, _ranks(blocks, ids), strict=True)
+    base, tuned = (_one_by_definition(*own, temperatures) for own in each)
     return Reduced(base, tuned, kl_base_tuned, kl_tuned_base, torch.stack(js, dim=-1))
 
 
 def _one_by_definition(
-    logits: Tensor, entropy: Tensor, temperatures: tuple[float, ...], candidates: int
+    logits: Tensor, entropy: Tensor, ids: Tensor, rank_of_rival: Tensor, temperatures: tuple[float, ...]
 ) -> ReducedPolicy:
-    _, ids = most_probable(logits, candidates)
     largest = at_least_float32(logits.amax(-1, keepdim=True))
     totals = [((logits - largest) / temperature).logsumexp(-1) for temperature in temperatures]
-    return ReducedPolicy(entropy, largest, torch.stack(totals, dim=-1), ids)
+    return ReducedPolicy(entropy, largest, torch.stack(totals, dim=-1), ids, rank_of_rival)

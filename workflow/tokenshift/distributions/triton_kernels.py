@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from tokenshift.distributions.candidates import BLOCK
+from tokenshift.distributions.candidates import BLOCK, most_probable
 
 RUN = tl.constexpr(2048)  # tokens taken at once
 SEARCHED = tl.constexpr(BLOCK)  # tokens per block of the search for candidates
@@ -28,7 +28,8 @@ class Sums(NamedTuple):
     largest, weights, weighted_logits, weighted_differences: (N, temperatures, 2) the largest logit; sums of the
     weights; of the weights times s; of the weights times the difference of s, base less tuned.
     js: (N, temperatures) Jensen-Shannon divergence, in nats.
-    maxima: (N, 2, blocks) the largest logit of each whole block of `candidates.BLOCK` tokens.
+    ids: of both (N, candidates) the most probable tokens in descending order.
+    above: (N, 2) tokens with a larger logit than the other policy's most probable token has.
     """
 
     largest: Tensor
@@ -36,22 +37,27 @@ class Sums(NamedTuple):
     weighted_logits: Tensor
     weighted_differences: Tensor
     js: Tensor
-    maxima: Tensor
+    ids: tuple[Tensor, Tensor]
+    above: Tensor
 
 
-def reduce_rows(logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...]) -> Sums:
-    """Both policies' logits (N, V) at each position, summed over the vocabulary."""
+def reduce_rows(logits_base: Tensor, logits_tuned: Tensor, temperatures: tuple[float, ...], candidates: int) -> Sums:
+    """Both policies' logits (N, V) at each position, summed over the vocabulary, with so many candidates."""
     base, tuned = (logits if logits.stride(-1) == 1 else logits.contiguous() for logits in (logits_base, logits_tuned))
     (n, size), device = base.shape, base.device
     per = torch.tensor([1 / temperature for temperature in temperatures], device=device)
     totals = torch.empty(n, len(temperatures), 4, 2, device=device)
     js = torch.empty(n, len(temperatures), device=device)
     maxima = torch.empty(n, 2, size // BLOCK, device=device)
+    above = torch.empty(n, 2, dtype=torch.long, device=device)
     grid, rows = (n, len(temperatures)), (base, tuned, base.stride(0), tuned.stride(0), size, per)
     if n:
         _weigh[grid](*rows, totals, maxima, size // BLOCK, num_warps=WARPS)
-        _diverge[grid](*rows, totals, js, num_warps=WARPS)
-    return Sums(*totals.unbind(2), js, maxima)
+    ids = tuple(most_probable(block, candidates, maxima[:, policy])[1] for policy, block in enumerate((base, tuned)))
+    rivals = torch.stack([ids[1][:, 0], ids[0][:, 0]], dim=-1)  # (N, 2)
+    if n:
+        _diverge[grid](*rows, totals, js, rivals, above, num_warps=WARPS)
+    return Sums(*totals.unbind(2), js, ids, above)
 
 
 @triton.jit
@@ -122,8 +128,8 @@ def _sum(weights, values):
 
 
 @triton.jit
-def _diverge(base, tuned, base_stride, tuned_stride, size, per, totals, js):
-    """Fill `js` (N, temperatures) with the sum of (p + q) h(a) / 4, where a = |p - q| / (p + q).
+def _diverge(base, tuned, base_stride, tuned_stride, size, per, totals, js, rivals, above):
+    """Fill `above` with what `Sums` says of `rivals`, and `js` with the sum of (p + q) h(a) / 4, a = |p - q| / (p + q).
 
     With m = (p + q) / 2, p and q are m (1 + a) and m (1 - a), so that p ln(p / m) + q ln(q / m) is m h(a) with h(a) =
     (1 + a) ln(1 + a) + (1 - a) ln(1 - a): not below 0, and exact to its last digits where p and q are close.
@@ -134,6 +140,9 @@ def _diverge(base, tuned, base_stride, tuned_stride, size, per, totals, js):
     top_base, top_tuned = tl.load(place), tl.load(place + 1)
     all_base, all_tuned = tl.load(place + 2), tl.load(place + 3)
     added = tl.zeros([RUN], tl.float32)
+    rival_base = tl.load(base + row * base_stride + tl.load(rivals + row * 2)).to(tl.float32)
+    rival_tuned = tl.load(tuned + row * tuned_stride + tl.load(rivals + row * 2 + 1)).to(tl.float32)
+    above_base, above_tuned = tl.zeros([RUN], tl.int32), tl.zeros([RUN], tl.int32)
     for start in range(0, size, RUN):
         tokens = start + tl.arange(0, RUN)
         inside = tokens < size
@@ -148,4 +157,9 @@ def _diverge(base, tuned, base_stride, tuned_stride, size, per, totals, js):
         near = (((((s / 66 + 1 / 45) * s + 1 / 28) * s + 1 / 15) * s + 1 / 6) * s + 1) * s
         far = (1 + a) * tl.log(1 + a) + tl.where(rest > 0, rest * tl.log(rest), 0.0)
         added += tl.where(inside, both * tl.where(a < NEAR, near, far), 0.0)
+        above_base += (inside & (x_base > rival_base)).to(tl.int32)
+        above_tuned += (inside & (x_tuned > rival_tuned)).to(tl.int32)
+    if at == 0:
+        tl.store(above + row * 2, tl.sum(above_base).to(tl.int64))
+        tl.store(above + row * 2 + 1, tl.sum(above_tuned).to(tl.int64))
     tl.store(js + row * tl.num_programs(1) + at, tl.sum(added) / 4)

@@ -178,18 +178,31 @@ def _score_batch(
         response_hidden_states(split, own, batch) for split, own in zip(models, sequences, strict=True)
     ]
     tokens = torch.tensor([token for row in batch.rows for token in sequences[0].responses[row]], device=device)
+
+    def columns_at(positions: slice | Tensor, wait: bool) -> HostCopy:
+        blocks = []
+        for split, states in zip(models, hidden, strict=True):
+            at = positions if isinstance(positions, slice) else positions.to(states.device)
+            blocks.append(split.logits(states[at]).to(device))
+        logits = pair.tokens.logits(blocks)
+        columns = pair.tokens.with_ids(statistics(*logits, pair.tokens.places(tokens[positions]), wait=wait))
+        return HostCopy(columns | pair.tokens.unshared_mass(blocks, logits))
+
     chunks = []
     for start in range(0, len(tokens), chunk_positions):
-        chunk = slice(start, start + chunk_positions)
-        blocks = [split.logits(states[chunk]) for split, states in zip(models, hidden, strict=True)]
-        blocks = [block.to(device) for block in blocks]
-        logits = pair.tokens.logits(blocks)
-        columns = pair.tokens.with_ids(statistics(*logits, pair.tokens.places(tokens[chunk])))
-        columns |= pair.tokens.unshared_mass(blocks, logits)
-        chunks.append(HostCopy(columns))
-        bar.update(len(tokens[chunk]))
+        chunks.append(columns_at(slice(start, start + chunk_positions), wait=not _goes_on(device)))
+        bar.update(len(tokens[start : start + chunk_positions]))
     arrays = [chunk.arrays() for chunk in chunks]
-    return {column: np.concatenate([chunk[column] for chunk in arrays]) for column in arrays[0]}
+    columns = {column: np.concatenate([chunk[column] for chunk in arrays]) for column in arrays[0]}
+    for again in torch.from_numpy(np.flatnonzero(columns.pop("incomplete", False))).split(chunk_positions):
+        for column, values in columns_at(again.to(device), wait=True).arrays().items():
+            columns[column][again.numpy()] = values
+    return columns
+
+
+def _goes_on(device: torch.device) -> bool:
+    """Whether chunks are computed without waiting for the results of those before."""
+    return device.type == "cuda"
 
 
 def _check_fits(policies: tuple[Policy, Policy], pair: _Pair, rollouts: pl.DataFrame) -> None:
