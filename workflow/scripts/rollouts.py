@@ -34,7 +34,7 @@ def main() -> None:
     torch.set_num_threads(spec.compute.threads)
     sampling = Sampling.of(evaluation)
     tokenizer = load_tokenizer(args.model)
-    policy = load_policy(args.model, spec.prompt, spec.compute)
+    policy = load_policy(args.model, spec.prompt, spec.compute.decoding())
     problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
     batch = prompt_batch(problems, evaluation.samples, tokenizer, spec.prompt)
     print(f"the first prompt: {tokenizer.decode(batch.prompts[0])!r}, tokens {batch.prompts[0]}", file=sys.stderr)

@@ -127,7 +127,7 @@ class _Estimate:
         hours = sum(hours_of(self.billions(name)) for together in models for name in together)
         sizes = [[size_of(self.study, name) for name in together] for together in models]
         gpus = max(inference_gpus(compute, each) for each in sizes)
-        held = max(sum(map(self.billions, together)) for together in models) * BYTES[compute.dtype]
+        held = max(sum(map(self.billions, together)) for together in models) * BYTES[compute.decoding().dtype]
         memory = max(held, max(memory_mb(compute, each) for each in sizes) / 1000)
         disk = len(models) * self.responses * self.length * position_bytes / 1e9
         return Cost(stage, len(models) * jobs, hours, gpus, memory, disk)

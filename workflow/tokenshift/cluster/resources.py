@@ -37,8 +37,8 @@ def inference_gpus(compute: "Compute", sizes: Sequence[float | None]) -> int:
     """
     if compute.device == "cpu" or None in sizes:
         return compute.gpus
-    each = [gpus_to_hold(size, BYTES[compute.dtype], compute.gpu_memory_gb) for size in sizes]
-    together = gpus_to_hold(sum(sizes), BYTES[compute.dtype], compute.gpu_memory_gb)
+    each = [gpus_to_hold(size, BYTES[compute.decoding().dtype], compute.gpu_memory_gb) for size in sizes]
+    together = gpus_to_hold(sum(sizes), BYTES[compute.decoding().dtype], compute.gpu_memory_gb)
     if compute.placement == "sharded":  # heads come in powers of two
         return max(compute.gpus, 2 ** math.ceil(math.log2(together)))
     if (compute.placement == "together" and together > 1) or max(each) > 1:
@@ -62,7 +62,7 @@ def memory_mb(compute: "Compute", sizes: Sequence[float | None]) -> int:
     """Memory of the host, where weights are read before they go to a GPU: `compute.mem_mb` plus the weights."""
     if None in sizes:
         return compute.mem_mb
-    return compute.mem_mb + math.ceil(1000 * sum(sizes) * BYTES[compute.dtype])
+    return compute.mem_mb + math.ceil(1000 * sum(sizes) * BYTES[compute.decoding().dtype])
 
 
 def fetching_mb(study: "Study", model: str) -> int:

@@ -18,12 +18,21 @@ class Hardware(Section):
         "sharded: a part of every weight on each (tensor parallelism) where transformers has a plan for both models "
         "and they can be split evenly; else layer after layer, so that one GPU is busy at a time.",
     )
+    exact: bool = Field(
+        False,
+        description="Decode in float32 whatever `dtype` says, so that tokens do not depend on the batch, the draft or "
+        "the shard that they are decoded in, near ties aside; scores stay in `dtype`.",
+    )
     threads: int = Field(
         1,
         ge=1,
         le=1024,
         description="CPU threads of each model job, on however many cores it runs; sums are rounded by them.",
     )
+
+    def decoding(self) -> "Hardware":
+        """What rollouts and cross-samples are decoded on."""
+        return self.model_copy(update={"dtype": "float32"}) if self.exact else self
 
 
 class Compute(Hardware):

@@ -52,6 +52,11 @@ class Evaluation(ResponseSampling):
     """Sampling of responses for all analyses (paper: temperature 1, top-p 0.7, 32 responses, 20,000 tokens)."""
 
     sets: Distinct[Name] = Field(min_length=1, description="Problem sets to evaluate on.")
+    engine: Literal["tokenshift", "vllm"] = Field(
+        "tokenshift",
+        description="What decodes the rollouts: the study's own decoder, or vLLM in its own environment (`make vllm`), "
+        "for long responses on GPUs. Scores and cross-samples are never vLLM's.",
+    )
 
 
 class Truncation(Section):

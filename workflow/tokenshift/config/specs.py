@@ -5,7 +5,7 @@ its spec and its input files alone, so a script has no defaults: a value that is
 """
 
 import json
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import ValidationError
 
@@ -149,6 +149,13 @@ class RolloutsSpec(SamplingSpec):
     """The spec of rollouts.py."""
 
     prompt: Prompt
+
+
+class VllmRolloutsSpec(RolloutsSpec):
+    """The spec of rollouts_vllm.py: `engine` as of the evaluation, `gpus` those over which the model is split."""
+
+    engine: Literal["vllm"]
+    gpus: int
 
 
 class SweepSpec(SamplingSpec):

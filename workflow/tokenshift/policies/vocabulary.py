@@ -105,7 +105,7 @@ def require_shared_stops(
     rows = table.to_pylist()
     for which, folder in folders.items():
         tokenizer = load_tokenizer(folder)
-        for stop in stop_ids(tokenizer, _generation_config(folder), stops[which]):
+        for stop in stop_ids(tokenizer, generation_config(folder), stops[which]):
             token = rows[stop] if stop < len(rows) else None  # a padding row, which is never drawn
             if token and not token["shared"]:
                 names = f"{token['token_base']!r}: {token['token_tuned']!r}"
@@ -118,7 +118,8 @@ def require_shared_stops(
                 )
 
 
-def _generation_config(folder: Path) -> GenerationConfig:
+def generation_config(folder: Path) -> GenerationConfig:
+    """The generation config of a model folder, or that which follows from its config.json."""
     if (folder / "generation_config.json").is_file():
         return GenerationConfig.from_pretrained(folder)
     return GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)))
