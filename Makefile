@@ -68,7 +68,7 @@ crate: $(INSTALLED) ## the audited results as an RO-Crate; PRIVATE=1 leaves host
 vllm: .venv-vllm/installed ## the environment of vLLM, .venv-vllm, for studies with evaluation.engine: vllm
 
 test-vllm: $(INSTALLED) .venv-vllm/installed ## rollouts by vLLM against our own, with SmolLM2-135M from PyPI
-	pytest --durations=5 -rfEs tests/vllm
+	pytest --durations=5 -rfEs tests/vllm_engine
 
 test: lint .venv/triton ## check the style and run every test (25 minutes on two cores)
 	$(PYTEST)

@@ -5,7 +5,7 @@ from scipy.stats import entropy
 from tiny_models import tiny_model, tiny_policy
 from tokenshift.training import log_probs as module
 from tokenshift.training.batches import Padded, pad
-from tokenshift.training.log_probs import TokenModel
+from tokenshift.training.log_probs import TokenModel, at_targets
 
 SEQUENCES, FIRSTS = [[3, 4, 5, 6, 7, 1], [8, 9, 1], [2, 3, 4, 5]], [3, 1, 2]
 
@@ -55,6 +55,31 @@ def test_no_logits_are_kept_for_the_backward_pass(monkeypatch):
         TokenModel(model)(batch())
     widths = {shape[-1] for shape in kept if len(shape) > 1 and shape != model.lm_head.weight.T.shape}
     assert model.config.vocab_size not in widths
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_derivatives_are_those_of_finite_differences(temperature):
+    torch.manual_seed(0)
+    logits = (3 * torch.randn(4, 9, dtype=torch.float64)).requires_grad_()
+    tokens = torch.randint(9, (4,))
+    assert torch.autograd.gradcheck(lambda block: at_targets(block, tokens, temperature, True), logits)
+    assert torch.autograd.gradcheck(lambda block: at_targets(block, tokens, temperature, False)[0], logits)
+    assert torch.autograd.gradcheck(lambda block: at_targets(block, tokens, temperature, True)[1], logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_derivatives_in_half_precision_and_of_impossible_tokens(dtype):
+    torch.manual_seed(0)
+    block = (3 * torch.randn(6, 300)).to(dtype)
+    block[:, 7] = -torch.inf
+    tokens, weights = torch.randint(8, 300, (6,)), torch.randn(2, 6)
+    found, exact = block.clone().requires_grad_(), block.double().requires_grad_()
+    for logits in (found, exact):
+        both = at_targets(logits, tokens, 1.3, True)
+        (weights[0] @ both[0].to(weights.dtype) + weights[1] @ both[1].to(weights.dtype)).backward()
+    torch.testing.assert_close(
+        found.grad.double(), exact.grad, atol=1e-5, rtol=1e-2 if dtype == torch.bfloat16 else 1e-4
+    )
 
 
 def test_a_batch_without_targets_has_a_gradient_of_zero():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from tokenshift.distributions.log_probabilities import at_least_float32, entropy, log_probabilities
+from tokenshift.distributions.log_probabilities import at_least_float32, entropy_of
 from tokenshift.policies.forward import SplitModel
 from tokenshift.training.batches import Padded
 
@@ -41,14 +41,13 @@ class TokenModel(nn.Module):
         hidden = split.hidden_states(input_ids=batch.tokens[:, :-1], use_cache=False)[:, batch.first - 1 :]
         states, targets = hidden[batch.mask], batch.targets[batch.mask]  # (N, H), (N,)
 
-        def at_targets(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-            logits = split.logits(states)
-            logp = log_probs(logits, targets, temperature)
-            return (logp, entropy(log_probabilities(logits, temperature))) if with_entropies else (logp,)
+        def of_states(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            logp, entropies = at_targets(split.logits(states), targets, temperature, with_entropies)
+            return (logp, entropies) if with_entropies else (logp,)
 
         in_place = [
             torch.zeros_like(batch.mask, dtype=values.dtype).masked_scatter(batch.mask, values)
-            for values in self._by_chunks(at_targets, states, targets)
+            for values in self._by_chunks(of_states, states, targets)
         ]
         return in_place[0], in_place[1] if with_entropies else None
 
@@ -73,7 +72,54 @@ class TokenModel(nn.Module):
         return number
 
 
-def log_probs(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
-    """Log-probabilities (N,), at least float32, of `tokens` (N,) under `logits` (N, V) at `temperature`."""
-    scaled = at_least_float32(logits) / temperature
-    return scaled.gather(-1, tokens[..., None]).squeeze(-1) - scaled.logsumexp(-1)
+def at_targets(
+    logits: Tensor, tokens: Tensor, temperature: float, with_entropies: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities (N,) of `tokens` (N,) under `logits` (N, V) at `temperature`, and entropies (N,) or None.
+
+    At least float32, in nats. Blocks of N by V are what this costs: few are written, and of them none is kept for the
+    derivatives but `logits`.
+    """
+    return _AtTargets.apply(logits, tokens, temperature, with_entropies)
+
+
+class _AtTargets(torch.autograd.Function):
+    """`at_targets`, with its derivatives.
+
+    By z_i, the i-th logit over the temperature, they are 1[i = y] - p_i of log p_y and -p_i (log p_i + H) of H, where p
+    is the softmax of z and H its entropy.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, logits: Tensor, tokens: Tensor, temperature: float, with_entropies: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.set_materialize_grads(False)
+        logp = _log_softmax(logits, temperature)
+        of_tokens = logp.gather(-1, tokens[:, None]).squeeze(-1)
+        entropies = entropy_of(logp.exp(), logp) if with_entropies else None
+        ctx.save_for_backward(logits, tokens, entropies)
+        ctx.temperature = temperature
+        return of_tokens, entropies
+
+    @staticmethod
+    def backward(ctx, by_logp: Tensor | None, by_entropy: Tensor | None) -> tuple[Tensor, None, None, None]:
+        logits, tokens, entropies = ctx.saved_tensors
+        logp = _log_softmax(logits, ctx.temperature)
+        gradient = logp.exp()
+        if by_logp is None:
+            by_logp = torch.zeros_like(gradient[:, 0])
+        if by_entropy is None:
+            gradient.mul_(-by_logp[:, None])
+        else:
+            surprise = logp.clamp_(min=torch.finfo(logp.dtype).min).add_(entropies[:, None])
+            gradient.mul_(surprise.mul_(-by_entropy[:, None]).sub_(by_logp[:, None]))
+        gradient.scatter_add_(-1, tokens[:, None], by_logp[:, None])
+        return gradient.div_(ctx.temperature).to(logits.dtype), None, None, None
+
+
+def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
+    precise = at_least_float32(logits)
+    if temperature != 1:
+        precise = precise / temperature if precise is logits else precise.div_(temperature)
+    return torch.log_softmax(precise, dim=-1)
