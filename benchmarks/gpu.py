@@ -11,6 +11,8 @@ does the same with tiny models on the CPU, where the figures mean nothing, to tr
 """
 
 import argparse
+import copy
+import gc
 import math
 import statistics
 import sys
@@ -25,7 +27,7 @@ import pyarrow as pa
 import torch
 import transformers
 from shapes import QWEN2_1_5B, QWEN2_7B, TINY, random_pair
-from transformers import PretrainedConfig
+from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from tokenshift.config.measurements import Compared, Scoring, Truncation
 from tokenshift.cross_sampling.decoder import SweepTask, cross_sample
@@ -33,10 +35,13 @@ from tokenshift.cross_sampling.resources import Resources
 from tokenshift.distributions.reduction import reduce_vocabulary
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.noise import uniforms
+from tokenshift.policies import captured
 from tokenshift.policies.generation import generate
 from tokenshift.policies.policy import Policy
 from tokenshift.registries.criteria import ALL, CRITERIA, NONE
 from tokenshift.scoring.teacher_forcing import Work, score
+from tokenshift.training.engine import join_world
+from training import PARTS, TOKENIZER, our_rows
 
 REPORT = Path(__file__).with_suffix(".md")
 LAST_BEGUN = 300  # seconds after which no part is begun
@@ -55,10 +60,11 @@ class Sizes:
     response: int
     rows: tuple[int, ...]
     shapes: int  # of random logits
+    product: int  # rows and columns of the matrices by which arithmetic is measured
 
 
-ON_GPU = Sizes("cuda", torch.bfloat16, QWEN2_1_5B, QWEN2_7B, 128, 1024, (1, 4, 32, 128), 100)
-REHEARSED = Sizes("cpu", torch.float32, TINY, TINY, 8, 16, (1, 4), 5)
+ON_GPU = Sizes("cuda", torch.bfloat16, QWEN2_1_5B, QWEN2_7B, 128, 1024, (1, 4, 32, 128), 100, 8192)
+REHEARSED = Sizes("cpu", torch.float32, TINY, TINY, 8, 16, (1, 4), 5, 64)
 
 
 def main() -> int:
@@ -71,7 +77,7 @@ def main() -> int:
         return 0
     sizes = REHEARSED if args.rehearse else ON_GPU
     started, lines, failed = time.perf_counter(), [], 0
-    parts = [check_kernels, check_models, scoring, generation_small, generation_large, two_policies]
+    parts = [check_kernels, check_models, scoring, generation_small, generation_large, two_policies, training_step]
     for part in parts:
         if time.perf_counter() - started > LAST_BEGUN:
             lines.append(f"Not begun after {LAST_BEGUN} s: {part.__name__}.\n")
@@ -83,6 +89,9 @@ def main() -> int:
             failed += 1
             lines += [f"**{part.__name__} failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}**", ""]
         print(f"{part.__name__}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+        gc.collect()
+        if sizes.device == "cuda":
+            torch.cuda.empty_cache()
     text = f"# On a GPU\n\n{_machine(sizes)} `make gpu`, {time.perf_counter() - started:.0f} s.\n\n" + "\n".join(lines)
     print(text)
     if not args.rehearse:
@@ -121,8 +130,9 @@ def check_kernels(sizes: Sizes) -> list[str]:
 
 @torch.inference_mode()
 def check_models(sizes: Sizes) -> list[str]:
-    """Rollouts, cross-samples and scores of tiny models against those on the CPU."""
-    told = []
+    """Rollouts, cross-samples and scores of tiny models against those on the CPU; are passes captured as graphs?"""
+    told, captures, capture = [], [], captured.cuda_graph
+    captured.cuda_graph = lambda function, pool: (captures.append(None), capture(function, pool))[1]
     for dtype in (torch.float64, torch.float32):
         found = []
         for device in ("cpu", sizes.device):
@@ -142,7 +152,12 @@ def check_models(sizes: Sizes) -> list[str]:
         assert sweep == swept, f"cross-samples differ in {dtype}"
         assert abs(js - js_there).max() < 1e-5, f"scores differ in {dtype}"
         told.append(str(dtype).removeprefix("torch."))
-    return [f"Tiny models in {' and '.join(told)}: rollouts and cross-samples as on the CPU, scores within 1e-5."]
+    captured.cuda_graph = capture
+    assert captures or sizes.device == "cpu", "no forward pass was captured as a CUDA graph"
+    return [
+        f"Tiny models in {' and '.join(told)}: rollouts and cross-samples as on the CPU, scores within 1e-5; "
+        f"{len(captures)} passes captured as CUDA graphs."
+    ]
 
 
 @torch.inference_mode()
@@ -233,6 +248,39 @@ def two_policies(sizes: Sizes) -> list[str]:
         threshold = float(np.quantile(scores, 1 - share))
         lines.append(f"| {share:.0%} | {decode(threshold, 1)[1]:.0f} | {decode(threshold, None)[1]:.0f} |")
     return ["Cross-sampling, 4 rows:", "", *lines]
+
+
+def training_step(sizes: Sizes) -> list[str]:
+    """The parts of a step of the smaller model on responses of full length, and the arithmetic of its update."""
+    join_world(sizes.device)
+    prompts, responses = 8, 16
+    args = argparse.Namespace(
+        prompts=prompts,
+        responses=responses,
+        mini_batches=2,
+        tokens=sizes.response,
+        micro_batch_tokens=8192,
+        precision="bfloat16" if sizes.dtype == torch.bfloat16 else "float32",
+    )
+    config = copy.deepcopy(sizes.small)
+    config.eos_token_id, config.pad_token_id = TOKENIZER.eos_token_id, TOKENIZER.pad_token_id
+    with torch.device(sizes.device):
+        model = AutoModelForCausalLM.from_config(config, dtype=sizes.dtype)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    (row,) = our_rows(model, args, steps=1, endless=True)
+    size = sizes.product
+    factors = torch.randn(2, size, size, dtype=sizes.dtype, device=sizes.device)
+    timed(sizes, lambda: factors[0] @ factors[1])
+    peak = 2 * size**3 / timed(sizes, lambda: factors[0] @ factors[1])
+    tokens = prompts * responses * sizes.response
+    # A forward pass for the old log-probabilities, and one forward and one backward pass.
+    reached = 8 * parameters * tokens / row["update_seconds"]
+    parts = ", ".join(f"{part} {row[f'{part}_seconds']:.2f} s" for part in PARTS if f"{part}_seconds" in row)
+    return [
+        f"A DAPO step of {parameters / 1e9:.1f} billion parameters, {prompts} x {responses} responses of "
+        f"{sizes.response} tokens: {parts}. Update: {reached / 1e12:.0f} TFLOP/s, where a product of matrices of "
+        f"{size} reaches {peak / 1e12:.0f}."
+    ]
 
 
 def asked(

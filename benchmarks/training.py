@@ -99,18 +99,22 @@ def settings(args: argparse.Namespace, steps: int, evaluate: bool) -> Rl:
         dynamic_sampling_draws=None,
         overlong=None,
         report_base_kl=False,
-        save_every=10**9,
+        save_every=10**6,
         evaluation=HeldOut(problems="sums", every=1) if evaluate else None,
     )
 
 
-def our_rows(model: PreTrainedModel, args: argparse.Namespace, steps: int, evaluate: bool = False) -> list[dict]:
+def our_rows(
+    model: PreTrainedModel, args: argparse.Namespace, steps: int, evaluate: bool = False, endless: bool = False
+) -> list[dict]:
     """Metrics and times of each step after the first of a run that starts from `model`.
 
-    With `evaluate` every step ends with an evaluation on as many problems and responses as it draws for training.
+    With `evaluate` every step ends with an evaluation on as many problems and responses as it draws for training; if
+    `endless`, all responses have full length.
     """
     rl = settings(args, steps + 1, evaluate)
     policy = Policy.of(copy.deepcopy(model), TOKENIZER)
+    policy = dataclasses.replace(policy, stop_token_ids=()) if endless else policy
     engine = initialise(model, rl, lambda optimiser: warmup_then_constant(optimiser, 0))
     with tempfile.TemporaryDirectory() as folder, Grader() as grader:
         rollouts = Rollouts(

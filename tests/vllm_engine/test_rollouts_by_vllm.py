@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from naive_sampling import nucleus_probabilities
 from tests_of_fit import rejects
 from tokenshift.artifacts import write_parquet
 from tokenshift.config.compute import Hardware
 from tokenshift.config.measurements import ResponseSampling
 from tokenshift.config.problems import Prompt
-from tokenshift.distributions.sampling import probabilities
 from tokenshift.policies.models import load_model, load_tokenizer, save_from_gguf
 from tokenshift.policies.vocabulary import vocabulary
 from tokenshift.problems.prompts import prompts_by_problem
@@ -131,23 +131,21 @@ def test_first_tokens_follow_the_models_distribution_and_the_test_has_power(mode
     tokenizer = load_tokenizer(model)
     given = prompts_by_problem(pl.read_parquet(problems), tokenizer, PROMPT)
     exact = load_model(model, "float64", "cpu")
+    counts, logits = [], []
     for problem, prompt in given.items():
         drawn = table.filter(pl.col("problem_id") == problem)["response_token_ids"].list.first().to_numpy()
-        counts = np.bincount(drawn, minlength=len(vocabulary(tokenizer)))
+        counts.append(np.bincount(drawn, minlength=len(vocabulary(tokenizer))))
         with torch.inference_mode():
-            logits = exact(torch.tensor([prompt])).logits[0, -1, : len(counts)]
+            logits.append(exact(torch.tensor([prompt])).logits[0, -1:, : len(counts[-1])])
+    observed = np.concatenate(counts)
 
-        def expected(temperature: float, top_p: float, logits: torch.Tensor = logits) -> np.ndarray:
-            probs = probabilities(logits, temperature).numpy()
-            order = np.argsort(-probs)
-            inside = order[np.cumsum(probs[order]) - probs[order] < top_p]
-            kept = np.zeros_like(probs)
-            kept[inside] = probs[inside]
-            return samples * kept / kept.sum()
+    def expected(temperature: float, top_p: float) -> np.ndarray:
+        rows = [nucleus_probabilities(block, temperature, top_p)[0].numpy() for block in logits]
+        return samples * np.concatenate(rows)
 
-        assert not rejects(counts, expected(temperature, top_p))
-        assert rejects(counts, expected(1.3, top_p))
-        assert rejects(counts, expected(temperature, 0.7))
+    assert not rejects(observed, expected(temperature, top_p))
+    assert rejects(observed, expected(1.3, top_p))
+    assert rejects(observed, expected(temperature, 0.8))
 
 
 def test_a_killed_shard_is_made_again_and_shards_do_not_change_responses(model, problems, tmp_path):

@@ -6,6 +6,7 @@ when it was captured, so sizes are rounded up to a few, and rows that are not th
 reads. On a CPU passes have the sizes that they need, and run as they are.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -169,8 +170,9 @@ class Passes:
         if kept.runs == 2:
             try:
                 kept.replay, kept.logits = self.capture(function, self._pool)
-            except RuntimeError:  # a model that asks the host while it runs
+            except RuntimeError as error:  # a model that asks the host while it runs
                 self.capture = None
+                warnings.warn(f"forward passes run uncaptured, more slowly: {error}", stacklevel=2)
         if kept.replay is None:
             return function()
         kept.replay()
