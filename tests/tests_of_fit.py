@@ -9,7 +9,7 @@ def rejects(counts: np.ndarray, expected: np.ndarray) -> bool:
     if counts[expected == 0].any():
         return True
     order = np.argsort(expected)
-    rare = order[np.cumsum(expected[order]) < 5]
+    rare = order[(expected[order] < 5) | (np.cumsum(expected[order]) < 5)]
     common = np.setdiff1d(order, rare)
     observed = np.append(counts[common], counts[rare].sum())
     predicted = np.append(expected[common], expected[rare].sum())
