@@ -20,7 +20,6 @@ A row decodes one prompt at all thresholds, one after another. What is known of 
 of the next without a model, and going back to it is a change of the row's length: keys and values stay.
 """
 
-import dataclasses
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -30,11 +29,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tokenshift.cross_sampling.drafted import Drafted, note_interventions, note_scores
 from tokenshift.cross_sampling.drafts import DraftLengths
 from tokenshift.cross_sampling.prompted import PromptedPolicy
 from tokenshift.cross_sampling.resources import Cost, Resources, rows_within
 from tokenshift.cross_sampling.rows import Rows
-from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
+from tokenshift.cross_sampling.scores import Distribution
 from tokenshift.cross_sampling.trace import UNKNOWN, CrossSample, Rule, Trace, cross_sample_of, decide, shared_length
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.cached_policy import PREFILL, bytes_of_row
@@ -108,28 +108,6 @@ def cross_sample(
     ], cost
 
 
-@dataclass(frozen=True)
-class _Drafted:
-    """One drafted token of several rows, and the distributions there, as far as they are known."""
-
-    rows: np.ndarray
-    positions: np.ndarray
-    primary: Distribution | None
-    intervention: Distribution | None = None
-
-    def some(self, there: np.ndarray) -> "_Drafted":
-        """The token of some of the rows, where `there` is true."""
-        if there.all():
-            return self
-        index = torch.from_numpy(np.flatnonzero(there)).to(self.primary.logits.device)
-        primary = Distribution(self.primary.logits[index], self.primary.sampling)
-        return _Drafted(self.rows[there], self.positions[there], primary)
-
-    def by(self, intervention: Distribution) -> "_Drafted":
-        """The same token with what the intervention makes of it."""
-        return dataclasses.replace(self, intervention=intervention)
-
-
 class _Decoder:
     """The rows being decoded, the policies with their caches, and what is finished."""
 
@@ -183,7 +161,7 @@ class _Decoder:
 
     # Step 1.
 
-    def _draft(self, active: np.ndarray, length: int, rates: np.ndarray) -> list[_Drafted]:
+    def _draft(self, active: np.ndarray, length: int, rates: np.ndarray) -> list[Drafted]:
         """Let the primary draw at most `length` tokens of each row; what is to be verified, token by token.
 
         Rows with tokens that are not yet decided, since they are reused, draft none. Where the rule fires while
@@ -203,8 +181,9 @@ class _Decoder:
             rows.trace.primary[going[:, None], along] = drawn.tokens
             rows.trace.primary_margins[going[:, None], along] = drawn.margins
             rows.trace.intervention[going[:, None], along] = UNKNOWN
+            tokens = [Drafted(going, at, each) for at, each in zip(along.T, distributions, strict=True)]
             if self.criterion.primary_alone:
-                self._score([_Drafted(going, at, each) for at, each in zip(along.T, distributions, strict=True)])
+                note_scores(rows, tokens, self.criterion, self.task.coins)
                 thresholds = self.thresholds[rows.level[going, None], along]
                 fires = self.criterion.switches(rows.trace.scores[going[:, None], along], thresholds)
                 stops |= fires
@@ -216,10 +195,7 @@ class _Decoder:
                 level = rows.level[going]
                 self._count(level, taken, level[fires[np.arange(len(going)), taken - 1]])
             else:
-                drafted += [
-                    _Drafted(going, at, each).some(taken > step)
-                    for step, (at, each) in enumerate(zip(along.T, distributions, strict=True))
-                ]
+                drafted += [token.some(taken > step) for step, token in enumerate(tokens)]
             for _ in range(steps):
                 self.draft_lengths.observe_step(len(active), (time.perf_counter() - start) / steps)
             length -= steps
@@ -243,18 +219,18 @@ class _Decoder:
 
     # Step 2.
 
-    def _verify(self, drafted: list[_Drafted]) -> int:
+    def _verify(self, drafted: list[Drafted]) -> int:
         """Let the intervention score all drafted positions; how many they are in the longest draft."""
         rows = np.concatenate([token.rows for token in drafted])
         positions = np.concatenate([token.positions for token in drafted])
         logits = self.intervention.logits(rows, positions)
         parts = logits.split([len(token.rows) for token in drafted])
         verified = [
-            token.by(Distribution(part.to(token.primary.logits.device), self.sampling))
+            token.verified(Distribution(part.to(token.primary.logits.device), self.sampling))
             for token, part in zip(drafted, parts, strict=True)
         ]
-        self._record_intervention(verified)
-        self._score(verified)
+        note_interventions(self.rows, verified, self.task.uniforms)
+        note_scores(self.rows, verified, self.criterion, self.task.coins)
         return len(drafted)
 
     def _catch_up(self, active: np.ndarray) -> int:
@@ -270,32 +246,9 @@ class _Decoder:
         rows, positions = np.array(waiting).T
         lag = PREFILL // len(np.unique(rows))
         logits = self.intervention.logits(rows, positions, lag)
-        self._record_intervention([_Drafted(rows, positions, None, Distribution(logits, self.sampling))])
+        waited_for = Drafted(rows, positions, intervention=Distribution(logits, self.sampling))
+        note_interventions(self.rows, [waited_for], self.task.uniforms)
         return 1
-
-    def _record_intervention(self, tokens: list[_Drafted]) -> None:
-        """Note what the intervention would draw."""
-        trace, pending = self.rows.trace, []
-        for token in tokens:
-            draws = Draws(self.task.uniforms[self.rows.prompt[token.rows], token.positions, None], self.sampling)
-            draws.draw(token.intervention.logits, token.intervention.sampled)
-            pending.append((token.rows, token.positions, draws))
-        for rows, positions, draws in pending:
-            drawn = draws.seen()
-            trace.intervention[rows, positions] = drawn.tokens[:, 0]
-            trace.intervention_margins[rows, positions] = drawn.margins[:, 0]
-
-    def _score(self, tokens: list[_Drafted]) -> None:
-        """Note the criterion's score of each drafted token."""
-        pending = []
-        for token in tokens:
-            drafted = self.rows.trace.primary[token.rows, token.positions]
-            coins = self.task.coins[self.rows.prompt[token.rows], token.positions]
-            given = (torch.from_numpy(values).to(token.primary.logits.device) for values in (drafted, coins))
-            scores = SCORES[self.criterion.name](Observed(token.primary, token.intervention, *given))
-            pending.append((token.rows, token.positions, scores))
-        for rows, positions, scores in pending:
-            self.rows.trace.scores[rows, positions] = scores.double().cpu().numpy()
 
     def _write(
         self, rows: np.ndarray, positions: np.ndarray, tokens: np.ndarray, drawn_ahead: np.ndarray | None = None
