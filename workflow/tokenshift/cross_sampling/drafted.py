@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from tokenshift.cross_sampling.rows import Rows
 from tokenshift.cross_sampling.scores import SCORES, Distribution, Observed
+from tokenshift.policies.captured import sent
 from tokenshift.policies.draws import Draws
 from tokenshift.registries.criteria import Criterion
 
@@ -26,7 +26,7 @@ class Drafted:
         """The token of some of the rows, where `there` is true."""
         if there.all():
             return self
-        index = torch.from_numpy(np.flatnonzero(there)).to(self.primary.logits.device)
+        index = sent(np.flatnonzero(there), self.primary.logits.device)
         primary = Distribution(self.primary.logits[index], self.primary.sampling)
         return Drafted(self.rows[there], self.positions[there], primary)
 
@@ -54,7 +54,7 @@ def note_scores(rows: Rows, tokens: Sequence[Drafted], criterion: Criterion, coi
     for token in tokens:
         drawn = rows.trace.primary[token.rows, token.positions]
         given = (drawn, coins[rows.prompt[token.rows], token.positions])
-        on_device = (torch.from_numpy(values).to(token.primary.logits.device) for values in given)
+        on_device = (sent(values, token.primary.logits.device) for values in given)
         pending.append((token, SCORES[criterion.name](Observed(token.primary, token.intervention, *on_device))))
     for token, scores in pending:
         rows.trace.scores[token.rows, token.positions] = scores.double().cpu().numpy()

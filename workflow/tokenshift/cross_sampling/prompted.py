@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tokenshift.policies.cached_policy import row_policy
+from tokenshift.policies.captured import sent
 from tokenshift.policies.decoded import DecodedTokens, NextTokens
 from tokenshift.policies.policy import Policy
 
@@ -36,7 +37,8 @@ class PromptedPolicy:
         return self._shared(self.computing.logits(rows, self.start[rows] + positions - 1, lag))
 
     def _shared(self, logits: Tensor) -> Tensor:
-        return logits.index_fill(-1, self._hidden.to(logits.device), -torch.inf) if len(self._hidden) else logits
+        self._hidden = self._hidden.to(logits.device)
+        return logits.index_fill(-1, self._hidden, -torch.inf) if len(self._hidden) else logits
 
     def ahead_of_some(
         self, going: np.ndarray, active: np.ndarray, positions: np.ndarray, draw: NextTokens, steps: int
@@ -56,10 +58,9 @@ class PromptedPolicy:
         if is_going.all():
             self.computing.ahead(active, beside[active], is_going, lambda logits: draw(self._shared(logits)), steps)
             return
-        index = torch.from_numpy(np.flatnonzero(is_going))
 
         def drawn_of_some(logits: Tensor) -> Tensor:
-            there = index.to(logits.device)
+            there = sent(np.flatnonzero(is_going), logits.device)
             drawn = draw(self._shared(logits[there]))
             return drawn.new_zeros(len(active)).index_copy(0, there, drawn)
 

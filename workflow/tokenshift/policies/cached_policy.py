@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from tokenshift.errors import NotFinite, StudyError
-from tokenshift.policies.captured import Inputs, Passes, Shape, pass_sizes
+from tokenshift.policies.captured import Inputs, Passes, Shape, pass_sizes, sent
 from tokenshift.policies.decoded import DecodedTokens, NextTokens, RowPolicy
 from tokenshift.policies.kv_cache import STEP, RowCache, require_fixed_rope, slots_read, windows
 from tokenshift.policies.own_cache import OwnCachePolicy, UncachedPolicy
@@ -127,7 +127,7 @@ class CachedPolicy:
         shape, inputs = self._inputs(
             rows, own, places.reshape(one), np.ones(one, dtype=bool), everywhere, first, last, fixed=True
         )
-        moves = torch.from_numpy(going.astype(np.int64)).to(inputs.all.device)[:, None]
+        moves = sent(going.astype(np.int64), inputs.all.device)[:, None]
         kept = inputs.tokens[:count].clone()
         for step in range(1, steps):
             if step > 1:

@@ -77,11 +77,20 @@ def how_captured(model: PreTrainedModel) -> Capture | None:
 
 def cuda_graph(function: Callable[[], Tensor], pool: object) -> tuple[Callable[[], None], Tensor]:
     """What runs `function` again on the same inputs, and where its result lies then. It has been called before."""
-    graph = torch.cuda.CUDAGraph()
-    # Other threads, such as those of a process group, may go on using the GPU meanwhile.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        result = function()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        # Other threads, such as those of a process group, may go on using the GPU meanwhile.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            result = function()
+    finally:
+        torch.cuda.set_stream(stream)  # which a capture that fails does not give back
     return graph.replay, result
+
+
+def sent(values: np.ndarray, device: torch.device) -> Tensor:
+    """`values` on a device; on a GPU without waiting for what it is doing."""
+    given = torch.from_numpy(values)
+    return given.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else given
 
 
 @dataclass(frozen=True)
@@ -150,8 +159,7 @@ class Passes:
 
     def inputs(self, shape: Shape, values: np.ndarray, again: bool) -> Inputs:
         """`values`, in the order of Inputs, on the model's device; at one place if their shape is seen `again`."""
-        given = torch.from_numpy(values)
-        on_device = given.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else given
+        on_device = sent(values, self.device)
         if not again:
             return Inputs.within(on_device, shape)
         if shape not in self._kept:

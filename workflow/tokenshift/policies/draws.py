@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tokenshift.distributions.sampling import Sampling, draw_among, draw_with_margins, probabilities
 from tokenshift.errors import NotFinite
+from tokenshift.policies.captured import sent
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Draws:
 
     def __init__(self, uniforms: np.ndarray, sampling: Sampling):
         self.sampling = sampling
-        self._uniforms = torch.from_numpy(uniforms)
+        self._values = uniforms
+        self._uniforms: Tensor | None = None
         self._logits: list[Tensor] = []
         self._drawn: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -35,7 +37,8 @@ class Draws:
         """Tokens (N,) of the next step, from `logits` (N, V); their probabilities are computed unless known."""
         if probs is None:
             probs = probabilities(logits, self.sampling.temperature)
-        self._uniforms = self._uniforms.to(logits.device)
+        if self._uniforms is None:
+            self._uniforms = sent(self._values, logits.device)
         drawn = draw_among(probs, self._uniforms[:, len(self._drawn)], self.sampling.top_p)
         self._logits.append(logits)
         self._drawn.append(drawn)
@@ -48,11 +51,13 @@ class Draws:
         tokens, margins, complete = np.split(together, 3, axis=-1)
         tokens, complete = tokens.astype(np.int64), complete.astype(bool)
         held = np.where(complete.all(axis=-1), tokens.shape[1], complete.argmin(axis=-1) + 1)
-        for row in np.flatnonzero(~complete.all(axis=-1)):
-            step = held[row] - 1
-            probs = probabilities(self._logits[step][row : row + 1], self.sampling.temperature)
-            again = draw_with_margins(probs, self._uniforms[row : row + 1, step], self.sampling.top_p)
-            tokens[row, step], margins[row, step] = (values.item() for values in again)
+        incomplete = ~complete.all(axis=-1)
+        for step in np.unique(held[incomplete] - 1):
+            rows = np.flatnonzero(incomplete & (held == step + 1))
+            index = sent(rows, self._uniforms.device)
+            probs = probabilities(self._logits[step][index], self.sampling.temperature)
+            again = draw_with_margins(probs, self._uniforms[index, step], self.sampling.top_p)
+            tokens[rows, step], margins[rows, step] = (values.cpu().numpy() for values in again)
         if np.isnan(margins[np.arange(tokens.shape[1]) < held[:, None]]).any():
             raise NotFinite("a model's logits are not finite while it is decoding; check its weights and precision")
         return DrawnAhead(tokens, margins, held)
