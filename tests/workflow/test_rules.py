@@ -107,6 +107,20 @@ def test_every_study_of_the_repository_can_be_planned(checkout, study):
     assert study != "olmo3-rl-zero" or "checkpoint_scores" in planned
 
 
+@pytest.mark.study
+def test_rollouts_by_vllm_have_a_script_and_an_environment_of_their_own(checkout):
+    study = (checkout.root / "tests/workflow/tiny.yaml").read_text()
+    by_vllm = study.replace("evaluation:\n", "evaluation:\n  engine: vllm\n").replace("name: tiny", "name: by-vllm")
+    assert by_vllm.count("engine: vllm") == 1
+    (checkout.root / "config/studies/by-vllm.yaml").write_text(by_vllm)
+    planned = checkout.snakemake("--dry-run", "--printshellcmds", "--config", "study=by-vllm")
+    assert planned.returncode == 0, planned.stderr
+    commands = re.findall(r"(\S+) \$SCRIPTS/(rollouts\w*\.py) ", planned.stdout)
+    assert {script for _, script in commands} == {"rollouts_vllm.py"}
+    assert all(python == "python" for python, _ in commands)  # there is no .venv-vllm in the checkout
+    assert '"engine": "vllm"' in planned.stdout
+
+
 def test_no_command_depends_on_how_many_cores_a_run_was_given():
     """Snakemake lowers `threads` to the cores there are: scripts take theirs from the study, through the spec."""
     for file in (ROOT / "workflow/rules").glob("*.smk"):
