@@ -40,11 +40,12 @@ rule rollouts:
     resources:
         **holding(lambda w: [size_of(STUDY, w.model)]) | rollout_launch(),
     params:
+        script=ROLLOUT_SCRIPT,
         shard=shard,
         spec=rollouts_spec,
     message:
         "Sampling responses of {wildcards.model} to {wildcards.problem_set}"
     shell:
-        "{resources.launch} $SCRIPTS/{ROLLOUT_SCRIPT} --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
+        "{resources.launch} $SCRIPTS/{params.script} --spec {params.spec:q} --model $(dirname {input.model}) --problems {input.problems}"
         " --shard {params.shard}"
         " --output {output} 2> {log}"
