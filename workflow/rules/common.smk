@@ -49,6 +49,11 @@ RESULTS = f"results/{STUDY.name}"
 config["allow_overlap"] = STUDY.allow_overlap  # for workflow/report/workflow.rst
 SCRIPTS = ROOT / "workflow/scripts"
 
+# vLLM pins other packages than the inference stack, so it has an environment of its own; without conda, beside .venv.
+VLLM = STUDY.evaluation.engine == "vllm"
+VLLM_PYTHON = ROOT / ".venv-vllm/bin/python"
+ROLLOUT_SCRIPT = "rollouts_vllm.py" if VLLM else "rollouts.py"
+
 if unusable := {":", "{", "}"} & set(str(ROOT)):
     raise WorkflowError(
         f"the project's folder, {ROOT}, has {' '.join(sorted(unusable))} in its path: PATH holds no ':', and Snakemake takes "
@@ -143,6 +148,16 @@ def sampling_spec():
     }
 
 
+def rollouts_spec(wildcards):
+    """Settings of a job that samples responses of one model."""
+    settings = {"prompt": STUDY.prompt_of(wildcards.model).plain(), **sampling_spec()}
+    if not VLLM:
+        return spec(ROLLOUT_SCRIPT, "inference", **settings)
+    sharded = STUDY.compute.placement == "sharded"
+    gpus = inference_gpus(STUDY.compute, [size_of(STUDY, wildcards.model)]) if sharded else 1
+    return spec(ROLLOUT_SCRIPT, "vllm", engine=STUDY.evaluation.engine, gpus=max(1, gpus), **settings)
+
+
 def prompting_spec(wildcards):
     """The prompts of a pair's models, and which of them a policy is conditioned on."""
     pair = STUDY.pairs[wildcards.pair]
@@ -213,6 +228,13 @@ def holding(sizes):
         "mem_mb": lambda w: memory_mb(STUDY.compute, sizes(w)),
         "runtime": STUDY.compute.runtime,
     }
+
+
+def rollout_launch():
+    """How rollouts are started where not as every other model job: vLLM starts a process for each GPU by itself."""
+    if not VLLM:
+        return {}
+    return {"launch": quote(str(VLLM_PYTHON)) if VLLM_PYTHON.is_file() and not CONDA else "python"}
 
 
 def training():
