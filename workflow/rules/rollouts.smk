@@ -1,5 +1,6 @@
 """Responses sampled from one policy, graded."""
 
+
 rule rollouts:
     input:
         preflight=PREFLIGHT,
