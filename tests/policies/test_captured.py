@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from policies.replayed import as_on_a_gpu
 from tiny_models import VOCABULARY, tiny_policy
 from tokenshift.distributions.sampling import Sampling, draw_among
-from tokenshift.policies import draws
+from tokenshift.policies import captured, draws
 from tokenshift.policies.cached_policy import CachedPolicy
 from tokenshift.policies.captured import CAPTURED, ON_CPU, ON_GPU
 from tokenshift.policies.decoded import DecodedTokens
@@ -47,6 +47,16 @@ def test_passes_are_captured_once_for_each_shape_and_again_when_the_cache_has_gr
         cached.logits(np.arange(3), np.full(3, position))
         decoded.write(np.arange(3), np.full(3, position + 1), np.full(3, 2 + position % 20))
     assert len(captures) == 2  # 256 slots, then 512
+
+
+def test_more_rows_than_are_captured_go_on_from_their_own_inputs(monkeypatch):
+    """Their passes are not rounded; those whose tokens are drawn ahead are captured all the same."""
+    monkeypatch.setattr(captured, "CAPTURED", 4)
+    noise = np.random.default_rng(0).random((30, 20))
+    prompts = [[2 + row % 20, 3] for row in range(30)]
+    expected = generate(tiny_policy(0), prompts, noise, Sampling(1.0, 0.9, 20), 9)
+    as_on_a_gpu(monkeypatch)
+    assert generate(tiny_policy(0), prompts, noise, Sampling(1.0, 0.9, 20), 9) == expected
 
 
 def test_a_model_that_cannot_be_captured_is_run_as_it_is(monkeypatch):

@@ -158,16 +158,16 @@ class Passes:
         self._kept.clear()
 
     def inputs(self, shape: Shape, values: np.ndarray, again: bool) -> Inputs:
-        """`values`, in the order of Inputs, on the model's device; at one place if their shape is seen `again`."""
+        """`values`, in the order of Inputs, on the device; at one place always, if their shape is seen `again`."""
         on_device = sent(values, self.device)
-        if not again:
-            return Inputs.within(on_device, shape)
-        if shape not in self._kept:
-            self._kept[shape] = _Kept(Inputs.within(on_device, shape))
-        kept = self._kept[shape]
-        if kept.inputs.all is not on_device:
-            kept.inputs.all.copy_(on_device)
-        return kept.inputs
+        if shape in self._kept:
+            kept = self._kept[shape].inputs
+            kept.all.copy_(on_device)
+            return kept
+        inputs = Inputs.within(on_device, shape)
+        if again:
+            self._kept[shape] = _Kept(inputs)
+        return inputs
 
     def run(self, shape: Shape, function: Callable[[], Tensor]) -> Tensor:
         """The logits (N, V) that `function` computes from the inputs of `shape`, captured from its second run on."""

@@ -15,6 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "rows"  # among transformers' implementations of attention
+MOST_QUERIES = 64  # of a row
 
 
 def row_attention(
@@ -22,11 +23,12 @@ def row_attention(
 ) -> tuple[Tensor, None]:
     """Attention of queries (B, heads, Q, D) over keys and values (B, key heads, slots, D): (B, Q, heads, D).
 
-    `attention_mask` (B, 1, Q, slots) is true where a query sees a slot. What has no such mask is left to transformers.
+    `attention_mask` (B, 1, Q, slots) is true where a query sees a slot. What has no such mask is left to transformers,
+    and so are many queries, for which copied masks would be larger than copied keys.
     """
     group = query.shape[1] // key.shape[1]
     masked = attention_mask is not None and attention_mask.shape[1] == 1 and options.get("position_bias") is None
-    if group == 1 or not masked or options.get("softcap") is not None:
+    if group == 1 or not masked or query.shape[2] > MOST_QUERIES or options.get("softcap") is not None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     queries = query.shape[2]
     side_by_side = query.unflatten(1, (key.shape[1], group)).flatten(2, 3)  # (B, key heads, group * Q, D)
