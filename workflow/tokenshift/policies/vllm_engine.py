@@ -83,9 +83,8 @@ def generate_with_vllm(
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     os.environ["OMP_NUM_THREADS"] = str(compute.threads)
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
-    from vllm.inputs import TokensPrompt
-
     from vllm import LLM, SamplingParams
+    from vllm.inputs import TokensPrompt
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)).get_text_config()
     try:
