@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from tokenshift.distributions.log_probabilities import at_least_float32, entropy_of
+from tokenshift.distributions.log_probabilities import entropy, log_probabilities
 from tokenshift.policies.forward import SplitModel
 from tokenshift.training.batches import Padded
 
@@ -77,49 +77,7 @@ def at_targets(
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probabilities (N,) of `tokens` (N,) under `logits` (N, V) at `temperature`, and entropies (N,) or None.
 
-    At least float32, in nats. Blocks of N by V are what this costs: few are written, and of them none is kept for the
-    derivatives but `logits`.
+    At least float32, in nats. What this costs is blocks of N by V that are written and read: both come from one.
     """
-    return _AtTargets.apply(logits, tokens, temperature, with_entropies)
-
-
-class _AtTargets(torch.autograd.Function):
-    """`at_targets`, with its derivatives.
-
-    By z_i, the i-th logit over the temperature, they are 1[i = y] - p_i of log p_y and -p_i (log p_i + H) of H, where p
-    is the softmax of z and H its entropy.
-    """
-
-    @staticmethod
-    def forward(
-        ctx, logits: Tensor, tokens: Tensor, temperature: float, with_entropies: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        ctx.set_materialize_grads(False)
-        logp = _log_softmax(logits, temperature)
-        of_tokens = logp.gather(-1, tokens[:, None]).squeeze(-1)
-        entropies = entropy_of(logp.exp(), logp) if with_entropies else None
-        ctx.save_for_backward(logits, tokens, entropies)
-        ctx.temperature = temperature
-        return of_tokens, entropies
-
-    @staticmethod
-    def backward(ctx, by_logp: Tensor | None, by_entropy: Tensor | None) -> tuple[Tensor, None, None, None]:
-        logits, tokens, entropies = ctx.saved_tensors
-        logp = _log_softmax(logits, ctx.temperature)
-        gradient = logp.exp()
-        if by_logp is None:
-            by_logp = torch.zeros_like(gradient[:, 0])
-        if by_entropy is None:
-            gradient.mul_(-by_logp[:, None])
-        else:
-            surprise = logp.clamp_(min=torch.finfo(logp.dtype).min).add_(entropies[:, None])
-            gradient.mul_(surprise.mul_(-by_entropy[:, None]).sub_(by_logp[:, None]))
-        gradient.scatter_add_(-1, tokens[:, None], by_logp[:, None])
-        return gradient.div_(ctx.temperature).to(logits.dtype), None, None, None
-
-
-def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
-    precise = at_least_float32(logits)
-    if temperature != 1:
-        precise = precise / temperature if precise is logits else precise.div_(temperature)
-    return torch.log_softmax(precise, dim=-1)
+    logp = log_probabilities(logits, temperature)
+    return logp.gather(-1, tokens[:, None]).squeeze(-1), entropy(logp) if with_entropies else None
