@@ -69,6 +69,13 @@ def test_memory_holds_the_weights_besides():
     assert memory_mb(compute(mem_mb=4000), [None]) == 4000
 
 
+def test_exact_decoding_is_in_float32_and_needs_the_memory_for_it():
+    half, exact = (compute(dtype="bfloat16", placement="sharded", exact=exact) for exact in (False, True))
+    assert (half.decoding().dtype, exact.decoding().dtype, exact.dtype) == ("bfloat16", "float32", "bfloat16")
+    assert memory_mb(exact, [7.0]) - memory_mb(half, [7.0]) == 14_000
+    assert (inference_gpus(half, [14.0]), inference_gpus(exact, [14.0])) == (1, 2)
+
+
 def test_a_gguf_file_needs_memory_for_its_weights_in_single_precision():
     models = {
         "small": {"pretrained": {"gguf": {"path": "m.gguf"}}, "billions": 0.5},
