@@ -39,6 +39,7 @@ CANDIDATE_LISTS = {
 }
 
 CHUNK_MB = {"cpu": 200, "cuda": 1000}  # for blocks of logits, where the study does not say
+FREE = 0.25  # of a GPU's memory that is left, the most that they take then
 Statistics = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]  # `compare` with its settings
 
 
@@ -55,15 +56,22 @@ class Work:
 
     @classmethod
     def of(cls, batch_tokens: int, chunk_memory_mb: int | None, policy: Policy) -> "Work":
-        """Chunks whose logits take `chunk_memory_mb` of memory for a pair of models like `policy`; None: CHUNK_MB.
+        """Chunks whose logits take `chunk_memory_mb` of memory for a pair of loaded models like `policy`.
+
+        None: CHUNK_MB, but no more than FREE of what is left on a GPU.
 
         Two chunks' logits of both models exist at once. Where neither compiled kernels nor those of a GPU reduce them,
         there are about eight blocks of them in float32 besides.
         """
         model = policy.model
-        memory_mb = CHUNK_MB[model.device.type] if chunk_memory_mb is None else chunk_memory_mb
+        memory_mb = _default_mb(model.device) if chunk_memory_mb is None else chunk_memory_mb
         per_logit = 4 * model.dtype.itemsize + (0 if reduced_at_once(model.device, model.dtype) else 8 * 4)
         return cls(batch_tokens, max(8, memory_mb * 10**6 // (per_logit * policy.vocabulary_size)))
+
+
+def _default_mb(device: torch.device) -> int:
+    most = CHUNK_MB[device.type]
+    return most if device.type == "cpu" else min(most, int(FREE * torch.cuda.mem_get_info(device)[0] / 10**6))
 
 
 def score(
