@@ -96,8 +96,8 @@ class Scoring(Compared):
     batch_tokens: Positive = Field(16384, description="Tokens per forward pass, padding included.")
     chunk_memory_mb: Positive | None = Field(
         None,
-        description="Memory for blocks of logits, in MB; null: 200 on a CPU; on a GPU 1000, or a quarter of what is left "
-        "there if that is less.",
+        description="Memory for blocks of logits, in MB; null: 200 on a CPU; on a GPU 1000, or a quarter of what is "
+        "left there if that is less.",
     )
 
     @model_validator(mode="after")
