@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,12 @@ class Sizes:
     rows: tuple[int, ...]
     shapes: int  # of random logits
     product: int  # rows and columns of the matrices by which arithmetic is measured
+    steps: tuple[int, int]  # of decoding: what is told is of the difference, without prefilling and capturing
+    positions: tuple[int, int]  # of cross-samples, likewise
 
 
-ON_GPU = Sizes("cuda", torch.bfloat16, QWEN2_1_5B, QWEN2_7B, 128, 1024, (1, 4, 32, 128), 100, 8192)
-REHEARSED = Sizes("cpu", torch.float32, TINY, TINY, 8, 16, (1, 4), 5, 64)
+ON_GPU = Sizes("cuda", torch.bfloat16, QWEN2_1_5B, QWEN2_7B, 128, 1024, (1, 4, 32, 128), 100, 8192, (32, 96), (64, 256))
+REHEARSED = Sizes("cpu", torch.float32, TINY, TINY, 8, 16, (1, 4), 5, 64, (2, 6), (8, 16))
 
 
 def main() -> int:
@@ -210,43 +213,53 @@ def generation_large(sizes: Sizes) -> list[str]:
 @torch.inference_mode()
 def generation(sizes: Sizes, config: PretrainedConfig) -> list[str]:
     """Milliseconds of a decoding step beside transformers' own generate."""
-    policy, steps = random_pair(config, sizes.dtype, sizes.device)[0], 32
+    policy = random_pair(config, sizes.dtype, sizes.device)[0]
+    few, many = sizes.steps
     lines = ["| rows | `generate`, ms a step | transformers' generate |", "|---|---|---|"]
     for rows in sizes.rows:
-        prompts, noise, _ = asked(config.vocab_size, rows, sizes.prompt, steps)
-        sampling, given = Sampling(1.0, 0.7, steps), torch.tensor(prompts, device=sizes.device)
-        theirs = {"max_new_tokens": steps, "min_new_tokens": steps, "do_sample": True, "top_p": 0.7, "pad_token_id": 0}
-        ways: list[Callable[[], object]] = [
-            lambda p=prompts, u=noise, s=sampling, r=rows: generate(policy, p, u, s, r),
-            lambda g=given, t=theirs: policy.model.generate(g, attention_mask=torch.ones_like(g), **t),
-        ]
-        for way in ways:
-            way()
-        ours, others = (1000 * timed(sizes, way) / steps for way in ways)
-        lines.append(f"| {rows} | {ours:.1f} | {others:.1f} |")
+        prompts, noise, _ = asked(config.vocab_size, rows, sizes.prompt, many)
+        given = torch.tensor(prompts, device=sizes.device)
+
+        def ours(steps: int, prompts: list = prompts, noise: np.ndarray = noise, rows: int = rows) -> None:
+            generate(policy, prompts, noise, Sampling(1.0, 0.7, steps), rows)
+
+        def theirs(steps: int, given: torch.Tensor = given) -> None:
+            length = {"max_new_tokens": steps, "min_new_tokens": steps}
+            sampling = {"do_sample": True, "top_p": 0.7, "pad_token_id": 0}
+            policy.model.generate(given, attention_mask=torch.ones_like(given), **length, **sampling)
+
+        milliseconds = []
+        for way in (ours, theirs):
+            way(few)
+            less, more = (timed(sizes, partial(way, steps)) for steps in (few, many))
+            milliseconds.append(1000 * (more - less) / (many - few))
+        lines.append(f"| {rows} | {milliseconds[0]:.1f} | {milliseconds[1]:.1f} |")
     billions = sum(parameter.numel() for parameter in policy.model.parameters()) / 1e9
-    return [f"Decoding, {billions:.1f} billion parameters, prompts of {sizes.prompt}, prefilling included:", "", *lines]
+    return [f"Decoding, {billions:.1f} billion parameters, prompts of {sizes.prompt}:", "", *lines]
 
 
 @torch.inference_mode()
 def two_policies(sizes: Sizes) -> list[str]:
     """Tokens a second of cross-sampling, in lock-step and with drafts."""
-    pair, positions = random_pair(sizes.large, sizes.dtype, sizes.device), 64
-    prompts, noise, coins = asked(sizes.large.vocab_size, 4, sizes.prompt, positions)
-    sampling = Sampling(1.0, 0.7, positions)
+    pair = random_pair(sizes.large, sizes.dtype, sizes.device)
+    few, many = sizes.positions
+    prompts, noise, coins = asked(sizes.large.vocab_size, 4, sizes.prompt, many)
 
-    def decode(threshold: float, draft: int | None) -> tuple[list, float]:
+    def decode(threshold: float, draft: int | None, positions: int) -> list:
+        sampling = Sampling(1.0, 0.7, positions)
         task = SweepTask(prompts, noise, coins, CRITERIA["js"], [threshold], sampling)
-        begun = time.perf_counter()
-        ((samples,), _) = cross_sample(*pair, task, Resources(4, 20_000, draft, 1e-5))
-        return samples, 4 * positions / (time.perf_counter() - begun)
+        ((samples,), _) = cross_sample(*pair, task, Resources(4, 20_000, draft, 6e-2))
+        return samples
 
-    own, _ = decode(math.inf, 1)
-    scores = np.concatenate([sample.scores for sample in own])
+    def tokens_a_second(threshold: float, draft: int | None) -> float:
+        less, more = (timed(sizes, partial(decode, threshold, draft, positions)) for positions in (few, many))
+        return 4 * (many - few) / (more - less)
+
+    scores = np.concatenate([sample.scores for sample in decode(math.inf, 1, many)])
     lines = ["| js fires at | lock-step, tokens a second | drafts of chosen length |", "|---|---|---|"]
     for share in (0.02, 0.17):
         threshold = float(np.quantile(scores, 1 - share))
-        lines.append(f"| {share:.0%} | {decode(threshold, 1)[1]:.0f} | {decode(threshold, None)[1]:.0f} |")
+        lines.append(f"| {share:.0%} | {tokens_a_second(threshold, 1):.0f} | {tokens_a_second(threshold, None):.0f} |")
     return ["Cross-sampling, 4 rows:", "", *lines]
 
 
