@@ -45,9 +45,9 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 @contextlib.contextmanager
 def attending_by_rows(model: PreTrainedModel) -> Iterator[None]:
-    """Inside, `model` attends as above, if it does with PyTorch's kernels otherwise."""
+    """Inside, `model` attends as above, if it does with PyTorch's kernels otherwise and lets others be put there."""
     config = model.config.get_text_config(decoder=True)
-    if config._attn_implementation != "sdpa":
+    if config._attn_implementation != "sdpa" or not model._supports_attention_backend:
         yield
         return
     config._attn_implementation = NAME
