@@ -70,7 +70,7 @@ vllm: .venv-vllm/installed ## the environment of vLLM, .venv-vllm, for studies w
 test-vllm: $(INSTALLED) .venv-vllm/installed ## rollouts by vLLM against our own, with SmolLM2-135M from PyPI
 	pytest --durations=5 -rfEs tests/vllm_engine
 
-test: lint .venv/triton ## check the style and run every test (25 minutes on two cores)
+test: lint .venv/triton ## check the style and run every test (27 minutes on two cores)
 	$(PYTEST)
 
 fast-test: .venv/triton ## the tests that run no whole study
