@@ -14,11 +14,11 @@ from tokenshift.provenance.plan import Job, figure_files, plan, whole_plan
 from tokenshift.provenance.records import record_path
 
 PROJECT = ("Snakefile", "config", "envs", "profiles", "requirements.lock", "workflow")
-MODEL_STACKS = ("inference", "training")
+MODEL_STACKS = ("inference", "training", "vllm")
 
 
 def model_jobs(jobs: Iterable[Job], root: Path) -> list[Job]:
-    """Those of `jobs` that run models: their environment is that of inference or training."""
+    """Those of `jobs` that run models: their environment is that of inference, training or vLLM."""
     stacks = {file_hash(root / "envs" / f"{stack}.yaml") for stack in MODEL_STACKS}
     return [job for job in jobs if job.spec.get("environment") in stacks]
 

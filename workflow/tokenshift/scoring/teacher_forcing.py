@@ -202,9 +202,11 @@ def _score_batch(
         bar.update(len(tokens[start : start + chunk_positions]))
     arrays = [chunk.arrays() for chunk in chunks]
     columns = {column: np.concatenate([chunk[column] for chunk in arrays]) for column in arrays[0]}
-    for again in torch.from_numpy(np.flatnonzero(columns.pop("incomplete", False))).split(chunk_positions):
-        for column, values in columns_at(again.to(device), wait=True).arrays().items():
-            columns[column][again.numpy()] = values
+    incomplete = np.flatnonzero(columns.pop("incomplete", False))
+    for start in range(0, len(incomplete), chunk_positions):
+        again = incomplete[start : start + chunk_positions]
+        for column, values in columns_at(torch.from_numpy(again).to(device), wait=True).arrays().items():
+            columns[column][again] = values
     return columns
 
 
