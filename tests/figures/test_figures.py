@@ -254,14 +254,14 @@ def test_training_curves_are_the_table_s_numbers_and_bands_the_range_of_the_seed
     table = TABLES["training_curves"](["heldout"])
     figure = drawn_figure("training_curves", table)
     panels = {axes.get_title("left"): axes for axes in figure.axes if axes.get_title("left")}
-    assert len(panels) == table["metric"].n_unique() - 1  # draws are not drawn
+    assert len(panels) == table["metric"].n_unique() - 2  # draws and the mean weight are not drawn
     rows = table.filter(model="dapo-high-kl", metric="entropy")
     axes = panels["entropy (nats)"]
     lines = [line for line in axes.lines if np.array_equal(line.get_ydata(), rows["estimate"])]
     assert [line.get_xdata().tolist() for line in lines] == [rows["step"].to_list()]
     heights = {round(height, 12) for band in axes.collections for height in band.get_paths()[0].vertices[:, 1]}
     assert {round(value, 12) for value in (*rows["lowest"], *rows["highest"])} <= heights
-    assert len(panels["mean weight"].lines) == 1
+    assert len(panels["share of tokens weighted"].lines) == 1
     assert panels["held-out accuracy"].lines[0].get_xdata()[0] == 0
     colours = [line.get_color() for line in panels["reward"].lines]
     assert len(set(colours)) == 3

@@ -93,6 +93,15 @@ def test_the_mixture_has_the_given_shares(corpus):
         ({"guess": 0, "careful": 1}, r"1-5=-4 -4+2=-2 -2-3=-5 \boxed{-5}"),
         ({"guess": 0, "careful": 0, "slip": 0}, r"1-5:-4 -4+2:-2 -2-3:-5 \boxed{-5}"),
         ({"guess": 1, "guess_right": 1}, r"\boxed{-5}"),
+        (
+            {"guess": 0, "careful": 1, "wording": "words"},
+            " 1 minus 5 is -4, and -4 plus 2 is -2, and -2 minus 3 is -5, so \\boxed{-5}.\n",
+        ),
+        (
+            {"guess": 0, "careful": 0, "slip": 0, "wording": "words"},
+            " 1 minus 5 makes -4, and -4 plus 2 makes -2, and -2 minus 3 makes -5, so \\boxed{-5}.\n",
+        ),
+        ({"guess": 1, "guess_right": 1, "wording": "words"}, " \\boxed{-5}.\n"),
     ],
 )
 def test_the_extremes_leave_nothing_to_chance(settings, solution):

@@ -44,6 +44,7 @@ def test_every_step_reports_what_the_study_needs(tmp_path, model):
     reported = rows(tmp_path / "run")
     every = {"step", "draws", "groups", "filtered_groups", "reward", "accuracy", "response_length", "loss", "entropy"}
     every |= {"clip_low", "clip_high", "kl_old", "kl_base", "weight", "weight_min", "weight_max", "gradient_norm"}
+    every |= {"kl_old_p90", "weighted_share"}
     heldout = {"heldout_accuracy", "heldout_length"}
     assert set(reported[0]) == {"step"} | heldout
     assert [set(row) - every for row in reported[1:]] == [set(), heldout, heldout]

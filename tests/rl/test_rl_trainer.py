@@ -116,13 +116,15 @@ def test_an_update_is_the_objective_written_out(recipe, overrides, micro_batch_s
 def test_the_first_mini_batch_has_ratio_and_weight_one():
     rl = settings("dapo", weight=WEIGHT, prompts_per_step=4, mini_batch_prompts=2)
     first_only = trainer(rl).update(random_groups()[:2])
-    assert first_only["kl_old"] == 0
+    assert first_only["kl_old"] == first_only["kl_old_p90"] == first_only["weighted_share"] == 0
     assert (first_only["weight_min"], first_only["weight_max"]) == (1, 1)
     assert (first_only["clip_low"], first_only["clip_high"]) == (0, 0)
     both = trainer(rl).update(random_groups())
     assert both["kl_old"] > 0
     assert both["weight_min"] == 1
     assert 1 < both["weight_max"] < 1.5
+    assert both["kl_old_p90"] > both["kl_old"] / 10
+    assert (both["weighted_share"] > 0) == (both["weight_max"] > 1.05)
 
 
 def test_groups_of_one_reward_do_not_move_the_policy():

@@ -10,13 +10,14 @@ from tables.examples import (
     scores,
     write_checkpoint_scores,
     write_cross_samples,
+    write_metrics,
     write_rollouts,
     write_scores,
 )
 from tokenshift.config.specs import TrainingGroups
 from tokenshift.registries.claims import CLAIMS
 from tokenshift.tables import claims, rank_reordering, recovered_gain, sparsity
-from tokenshift.tables.claims import verdict
+from tokenshift.tables.claims import detectable, problems_to_decide, verdict
 
 INF = math.inf
 SETTINGS = analysis()
@@ -30,7 +31,7 @@ TRAINING = TrainingGroups(
     baseline_of={"high": "dapo", "low": "dapo"},
 )
 NOT_TRAINED = TrainingGroups(groups={}, base_of={}, baseline_of={})
-NOTHING = {"scores": [], "cross_samples": [], "checkpoint_scores": [], "rollouts": []}
+NOTHING = {"scores": [], "cross_samples": [], "checkpoint_scores": [], "rollouts": [], "models": []}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def paths(tmp_path_factory):
         ],
         "checkpoint_scores": [write_checkpoint_scores(folder)],
         "rollouts": [write_rollouts(folder, *item) for item in accuracies.items()],
+        "models": [],
     }
 
 
@@ -83,7 +85,8 @@ def test_verdict(low, high, side, expected):
 def test_every_claim_has_its_rows_for_pairs_that_are_no_control(table):
     assert table["claim"].unique(maintain_order=True).to_list() == [f"C{number}" for number in range(1, 16)]
     assert set(table["pair"]) == {"dapo", "high vs dapo", "low vs dapo"}
-    assert len(table) == 14 + 1 + 2
+    counts = table.group_by("claim").len().filter(pl.col("len") > 1).sort("claim").rows()
+    assert counts == [("C1", 2), ("C13", 4), ("C15", 2)]
     assert table.filter(pl.col("verdict") != "not measured")["estimate"].is_not_null().all()
 
 
@@ -93,7 +96,7 @@ def test_claims_use_the_tables_quantities(paths, table):
     within = rank_reordering.table(paths["scores"][:1], SETTINGS)
     within = within.filter(positions="high_js", direction="base_rank_of_tuned_top1", rank_at_most=3).row(0, named=True)
     for claim, expected in (("C1", share), ("C9", within)):
-        (row,) = rows(table, claim)
+        row = rows(table, claim)[0]
         for column in ("estimate", "ci_low", "ci_high", "n_problems"):
             assert row[column] == expected[column]
 
@@ -139,35 +142,51 @@ def test_gain_is_taken_at_the_lowest_threshold_within_the_budget(paths, table):
 
 
 def test_the_random_control_is_compared_at_the_same_threshold(paths, table):
-    forward, reverse = rows(table, "C13")
+    forward, each, *reverse = rows(table, "C13")
     assert forward["estimate"] == pytest.approx(1.0 - 1 / 7)
     assert forward["verdict"] == "supports"
-    assert (reverse["estimate"], reverse["verdict"]) == (None, "not measured")
+    # Of 20 tokens two are replaced, and one of the control's.
+    assert each["estimate"] == pytest.approx(0.7 / 2 - 0.1 / 1)
+    assert (each["variant"], each["verdict"]) == ("forward, per replaced token", "supports")
+    assert [(row["estimate"], row["verdict"]) for row in reverse] == [(None, "not measured")] * 2
     random = recovered_gain.table(paths["cross_samples"], SETTINGS.bootstrap)
     assert random.filter(criterion="random", quantity="recovered_gain", threshold=0.1)[
         "estimate"
     ].item() == pytest.approx(1 / 7)
 
 
-def test_c13_is_judged_against_the_strictest_control_there_is(tmp_path):
+def test_c13_is_judged_against_the_strictest_control_of_either_kind(tmp_path):
     strict = FORWARD_RANDOM | {0.1: (0.7, 8, 2)}
     runs = {"forward-js": FORWARD, "forward-random": FORWARD_RANDOM, "reverse-js": REVERSE, "reverse-random": REVERSE}
     files = [write_cross_samples(tmp_path, steps, run=run) for run, steps in runs.items()]
-    for control, said in [
-        ("random", "random at the same switched share"),
-        ("random_position", "random at the same switched share along the response"),
-        ("random_effective", "random at the same effective share"),
-        ("random_effective_position", "random at the same effective share along the response"),
+    for control, expected in [
+        ("random", {"switched": ("switched share", 1 - 1 / 7)}),
+        ("random_position", {"switched": ("switched share along the response", 1 - 6 / 7)}),
+        (
+            "random_effective",
+            {
+                "replaced": ("effective share", 1 - 6 / 7),
+                "switched": ("switched share along the response", 1 - 6 / 7),
+            },
+        ),
+        (
+            "random_effective_position",
+            {
+                "replaced": ("effective share along the response", 1 - 6 / 7),
+                "switched": ("switched share along the response", 1 - 6 / 7),
+            },
+        ),
     ]:
         if control != "random":
             files.append(write_cross_samples(tmp_path, strict, run=f"forward-{control}"))
-        forward, reverse = rows(
-            claims.table(NOTHING | {"cross_samples": files}, CONTROL_OF, NOT_TRAINED, SETTINGS), "C13"
-        )
-        assert forward["quantity"].endswith(f"JS minus {said}")
-        assert forward["estimate"] == pytest.approx(1 - 1 / 7 if control == "random" else 1 - 6 / 7)
-        assert reverse["quantity"].endswith("JS minus random at the same switched share")
-        assert reverse["estimate"] == 0
+        found = rows(claims.table(NOTHING | {"cross_samples": files}, CONTROL_OF, NOT_TRAINED, SETTINGS), "C13")
+        gains = {row["variant"]: row for row in found if not row["variant"].endswith("token")}
+        assert set(gains) == {*(f"forward, as many {kind}" for kind in expected), "reverse, as many switched"}
+        for kind, (said, estimate) in expected.items():
+            row = gains[f"forward, as many {kind}"]
+            assert row["quantity"].endswith(f"JS minus random at the same {said}")
+            assert row["estimate"] == pytest.approx(estimate)
+        assert gains["reverse, as many switched"]["estimate"] == 0
 
 
 @pytest.mark.parametrize("end", [0.1, 0.0])
@@ -194,6 +213,49 @@ def test_seeds_that_disagree_or_one_alone_do_not_decide_whether_weights_help(tmp
         assert (row["estimate"], row["verdict"]) == (pytest.approx(estimate), "inconclusive")
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.02, "supports"), (0.004, "not tested"), (None, "supports")])
+def test_weights_that_act_on_hardly_any_token_do_not_test_the_claim(tmp_path, paths, share, expected):
+    metrics = [{"step": 1, "reward": 0.5}, {"step": 2, "reward": 0.5}]
+    if share is not None:
+        metrics = [row | {"weighted_share": share * factor} for row, factor in zip(metrics, (0.5, 1.5), strict=True)]
+    models = [write_metrics(tmp_path, model, metrics) for model in ("high-s1", "high-s2")]
+    table = claims.table(paths | {"models": models}, CONTROL_OF, TRAINING, SETTINGS)
+    high = rows(table, "C15")[0]
+    assert high["verdict"] == expected
+    assert ("weights act on" in high["quantity"]) == (share is not None)
+    assert share is None or f"{share:.2%}" in high["quantity"]
+
+
+@pytest.mark.parametrize(("distance", "within"), [(0.2, 0.02), (-0.1, 0.02)])
+def test_so_many_problems_decide_what_was_inconclusive(distance, within):
+    rng = np.random.default_rng(0)
+    few = rng.normal(distance, 1.0, 40)
+    low, high = few.mean() - 1.96 * few.std() / np.sqrt(40), few.mean() + 1.96 * few.std() / np.sqrt(40)
+    needed = problems_to_decide(few.mean(), low, high, 0.0, 40)
+    half = 1.96 * few.std() / np.sqrt(needed)
+    assert abs(few.mean()) - half == pytest.approx(0, abs=within)
+    assert problems_to_decide(0.0, low, high, 0.0, 40) is None
+    assert problems_to_decide(few.mean(), math.nan, math.nan, 0.0, 40) is None
+
+
+def test_a_detectable_distance_is_found_four_times_in_five():
+    rng, error = np.random.default_rng(1), 0.013
+    distance = detectable(-1.96 * error, 1.96 * error, 0.95)
+    estimates = rng.normal(distance, error, 20_000)
+    assert (estimates - 1.96 * error > 0).mean() == pytest.approx(0.8, abs=0.015)
+
+
+def test_only_what_problems_can_decide_says_how_many(table, tmp_path):
+    inconclusive = table.filter(verdict="inconclusive", estimate=pl.col("estimate"))
+    decided = table.filter(pl.col("verdict").is_in(["supports", "contradicts", "not measured"]))
+    assert decided["problems_to_decide"].is_null().all()
+    assert (inconclusive["problems_to_decide"].drop_nulls() >= inconclusive["n_problems"].max()).all()
+    one_seed = TrainingGroups(groups={"dapo": {1: "d1"}, "high": {1: "h1"}}, base_of={}, baseline_of={"high": "dapo"})
+    rollouts = [write_rollouts(tmp_path, *item) for item in {"d1": 0.5, "h1": 0.52}.items()]
+    (row,) = rows(claims.table(NOTHING | {"rollouts": rollouts}, {}, one_seed, SETTINGS), "C15")
+    assert (row["verdict"], row["problems_to_decide"]) == ("inconclusive", None)
+
+
 def test_growth_is_between_the_first_and_the_last_checkpoint(paths, table):
     frame = pl.read_parquet(paths["checkpoint_scores"][0])
     quantiles = {
@@ -210,7 +272,7 @@ def test_what_the_study_did_not_make_is_not_measured(paths):
     table = claims.table(only_base, CONTROL_OF, TRAINING, SETTINGS)
     assert table["verdict"].unique().to_list() == ["not measured"]
     assert table["estimate"].is_null().all()
-    assert len(table) == 17
+    assert set(table["claim"]) == set(CLAIMS)
 
 
 def test_one_problem_decides_nothing(tmp_path):

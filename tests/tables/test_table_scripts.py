@@ -40,7 +40,7 @@ KEYS = {
     "replacement_positions": ["cross_samples"],
     "training": ["rollouts"],
     "training_curves": ["models"],
-    "claims": ["scores", "cross_samples", "checkpoint_scores", "rollouts"],
+    "claims": ["scores", "cross_samples", "checkpoint_scores", "rollouts", "models"],
 }
 HASHES = {"code": "", "environment": "", "allow_overlap": False}
 MEASURED = {"analysis": part_of(analysis(), Measures), **HASHES}

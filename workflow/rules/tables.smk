@@ -41,7 +41,8 @@ def tables():
         "control_of": {name: pair.control for name, pair in STUDY.pairs.items()},
         "training": training_groups(),
     }
-    yield "claims", scores | checkpoint_scores | sweeps | rollouts, judged
+    weighted = {"models": [manifest(model) for model in weighted_models()]}
+    yield "claims", scores | checkpoint_scores | sweeps | rollouts | weighted, judged
 
 
 TABLES = [table for table, *_ in tables()]

@@ -118,6 +118,12 @@ def rl_models():
     return [model for model in evaluated_models() if STUDY.models[model].origin == "rl"]
 
 
+def weighted_models():
+    """RL-tuned models with weighted advantages that are compared with a baseline."""
+    compared = STUDY.training.models if STUDY.training else []
+    return [model for model in rl_models() if STUDY.group(model) in compared and STUDY.models[model].rl.weight]
+
+
 def by_group(models):
     """The models by declared name and seed."""
     groups = {}

@@ -45,27 +45,31 @@ def claim_lines(rows: list[dict[str, str]]) -> list[str]:
     """
     if not rows:
         return []
-    rows = sorted(rows, key=claim_key)
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    rows = sorted(rows, key=lambda row: (ORDER.index(row["claim"]), variants.index(row["variant"])))
     keys = ["pair", "set"] if len({row["set"] for row in rows}) > 1 else ["pair"]
     cells = [[*(clipped(row[key]) for key in keys), measured(row), row["verdict"]] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     beside = iter("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
     said_width = WIDTH - len("C15  ") - len("  ") - (sum(widths) + len("  ") * (len(widths) - 1))
     lines = ["Claims of arXiv 2603.22446: estimate [95 % interval over problems] and verdict", ""]
-    for (_, said), same in groupby(rows, key=claim_key):
+    for (claim, variant), same in groupby(rows, key=lambda row: (row["claim"], row["variant"])):
         same = list(same)
+        said = statement(claim, variant)
         left = [line for text in (said, f"paper: {same[0]['paper_value']}") for line in textwrap.wrap(text, said_width)]
         right = [next(beside) for _ in same]
-        names = [same[0]["claim"]]
+        names = [claim]
         for name, words, values in zip_longest(names, left, right, fillvalue=""):
             lines.append(f"{name:<5}{words:<{said_width}}  {values}".rstrip())
     counts = Counter(row["verdict"] for row in rows)
-    return [*lines, "", ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())]
-
-
-def claim_key(row: dict[str, str]) -> tuple[int, str]:
-    """Place of a row's claim among all, and the claim in words."""
-    return ORDER.index(row["claim"]), statement(row["claim"], row["quantity"])
+    lines += ["", ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())]
+    undecided = [
+        f"{row['claim']} {row['pair']} {row['problems_to_decide']}" for row in rows if row["problems_to_decide"]
+    ]
+    if undecided:
+        said = f"Problems that would decide what is inconclusive, were the estimate to stay: {'; '.join(undecided)}"
+        lines += textwrap.wrap(said, WIDTH, break_on_hyphens=False)
+    return lines
 
 
 def clipped(name: str) -> str:

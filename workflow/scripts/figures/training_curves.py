@@ -18,7 +18,7 @@ METRICS = {
     "kl_old": "KL to the old policy (nats)",
     "clip_high": "share clipped above",
     "clip_low": "share clipped below",
-    "weight": "mean weight",
+    "weighted_share": "share of tokens weighted",
     "filtered_groups": "share of groups filtered",
     "gradient_norm": "norm of the gradient",
 }

@@ -5,7 +5,7 @@ from tokenshift.config.specs import ClaimsSpec
 from tokenshift.tables.claims import table
 from tokenshift.tables.files import table_parser, write_table
 
-KINDS = ("scores", "cross_samples", "checkpoint_scores", "rollouts")
+KINDS = ("scores", "cross_samples", "checkpoint_scores", "rollouts", "models")
 
 
 def main() -> None:

@@ -52,6 +52,9 @@ class Claims(Section):
         0.10, description="C10: share of tuned top-1 the base found improbable is below this."
     )
     budget: Probability = Field(0.10, description="C11 to C13: largest effective share of replaced tokens.")
+    weighted: Probability = Field(
+        0.01, description="C15: not tested where the weights act, by more than 0.05, on a smaller share of tokens."
+    )
     recovered: float = Field(
         0.8, ge=0, le=10, description="C11, C12: share of the gain recovered or lost is above this."
     )

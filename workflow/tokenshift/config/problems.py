@@ -129,11 +129,18 @@ class ProblemSet(Section):
 class WorkedSolutions(Section):
     """Synthetic worked solutions of sums, in a mixture of manners, some of which fail."""
 
+    wording: Literal["symbols", "words"] = Field(
+        "symbols",
+        description="How a solution is written: `3+4=7 7-1=6 \\boxed{6}`, or, on a line of its own that begins with a "
+        "space, ` 3 plus 4 is 7, and 7 minus 1 is 6, so \\boxed{6}.`.",
+    )
     solutions_per_problem: Count = Field(1, description="Solutions written for each problem.")
     guess: Probability = Field(0.3, description="Share of solutions that state an answer at once.")
     guess_right: Probability = Field(0.1, description="How often such a guess is right.")
-    careful: Probability = Field(0.45, description="Probability that a step is written with '=' and always right.")
-    slip: Probability = Field(0.35, description="How often a step written with ':' is off by a little.")
+    careful: Probability = Field(
+        0.45, description="Probability that a step is written with '=' (in words: is) and always right."
+    )
+    slip: Probability = Field(0.35, description="How often a step written with ':' (makes) is off by a little.")
 
 
 class Corpus(Section):

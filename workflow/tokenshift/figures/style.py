@@ -23,7 +23,8 @@ from tokenshift.config.specs import Spec
 from tokenshift.errors import StudyError
 from tokenshift.registries.trajectories import Mixed
 
-TEXT_COLUMNS = ("pair", "set", "trajectory", "model", "token", "claim", "quantity", "paper_value", "verdict")
+TEXT_COLUMNS = ("pair", "set", "trajectory", "model", "token")
+TEXT_COLUMNS += ("claim", "variant", "quantity", "paper_value", "verdict")
 INTERVALS = ("ci_low", "ci_high", "problems_low", "problems_high", "seeds_low", "seeds_high", "lowest", "highest")
 NUMBER_COLUMNS = ("threshold", "estimate", "bound", *INTERVALS)
 DARK, MUTED, FAINT = "0.15", "0.4", "0.75"

@@ -5,6 +5,7 @@ mixture of manners some of which fail: learning which of them are right can then
 """
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,25 @@ _SUM = re.compile(r"-?[0-9]+( [+-] -?[0-9]+)+")
 _GUESS_ERRORS = (-3, -2, -1, 1, 2, 3)
 _SLIPS = (-2, -1, 1, 2)
 _UNIFORMS_PER_TERM = 3
+
+
+class _Wording(NamedTuple):
+    """How a solution is put into text: what its steps, what stands between them, and the answer look like."""
+
+    begin: str
+    step: str
+    signs: dict[str, str]
+    careful: str
+    careless: str
+    between: str
+    answer: str  # after steps
+    end: str
+
+
+_WORDINGS = {
+    "symbols": _Wording("", "{}{}{}{}{}", {"+": "+", "-": "-"}, "=", ":", " ", " ", ""),
+    "words": _Wording(" ", "{} {} {} {} {}", {"+": "plus", "-": "minus"}, "is", "makes", ", and ", ", so ", ".\n"),
+}
 
 
 def worked_solutions(problems: pl.DataFrame, settings: WorkedSolutions, seed: int) -> pa.Table:
@@ -71,7 +91,8 @@ def _guess(problem: str, noise: np.ndarray, settings: WorkedSolutions) -> str:
     r"""The answer at once, right or off by a little: "\boxed{6}". Uses `noise[1:3]`."""
     answer = sum(term if sign == "+" else -term for sign, term in _terms(problem))
     error = 0 if noise[1] < settings.guess_right else _pick(_GUESS_ERRORS, noise[2])
-    return rf"\boxed{{{answer + error}}}"
+    wording = _WORDINGS[settings.wording]
+    return wording.begin + _boxed(answer + error) + wording.end
 
 
 def _steps(problem: str, noise: np.ndarray, settings: WorkedSolutions) -> str:
@@ -79,17 +100,22 @@ def _steps(problem: str, noise: np.ndarray, settings: WorkedSolutions) -> str:
 
     A step with "=" is right. One with ":" may be off by a little, and the next step goes on from what is written.
     """
+    wording = _WORDINGS[settings.wording]
     (_, written), *terms = _terms(problem)
     steps = []
     for step, (sign, term) in enumerate(terms, start=1):
         careful, slips, error = noise[_UNIFORMS_PER_TERM * step : _UNIFORMS_PER_TERM * (step + 1)]
-        mark = "=" if careful < settings.careful else ":"
+        mark = wording.careful if careful < settings.careful else wording.careless
         result = written + term if sign == "+" else written - term
-        if mark == ":" and slips < settings.slip:
+        if mark == wording.careless and slips < settings.slip:
             result += _pick(_SLIPS, error)
-        steps.append(f"{written}{sign}{term}{mark}{result}")
+        steps.append(wording.step.format(written, wording.signs[sign], term, mark, result))
         written = result
-    return rf"{' '.join(steps)} \boxed{{{written}}}"
+    return wording.begin + wording.between.join(steps) + wording.answer + _boxed(written) + wording.end
+
+
+def _boxed(answer: int) -> str:
+    return rf"\boxed{{{answer}}}"
 
 
 def _pick(values: tuple[int, ...], uniform: float) -> int:

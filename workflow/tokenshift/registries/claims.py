@@ -1,7 +1,7 @@
 """The claims of arXiv 2603.22446 that the study judges: what each says, and what the paper reports of it.
 
-A new claim on a pair is an entry of CLAIMS and, with the function that measures it, of OF_PAIR in
-tokenshift.tables.claims.
+A new claim on a pair is an entry of CLAIMS and, with the function that measures it, of `of_pair` in
+tokenshift.tables.claim_quantities.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ class Claim:
         side: of the bound, on which the paper says that the quantity lies.
         paper_value: what the paper reports.
         of_training: whether it compares trained models; else it is of a pair.
-        both_directions: whether it is measured of either direction of cross-sampling.
     """
 
     name: str
@@ -26,13 +25,12 @@ class Claim:
     side: Literal["above", "below"]
     paper_value: str
     of_training: bool = False
-    both_directions: bool = False
 
 
 CLAIMS = {
     claim.name: claim
     for claim in (
-        Claim("C1", "shifts are sparse", "above", "above 0.83 (DAPO), 0.98 (SimpleRL)"),
+        Claim("C1", "shifts are sparse", "above", "above 0.83 (DAPO), 0.98 (SimpleRL), truncated"),
         Claim("C2", "supervised fine-tuning is denser", "above", "SFT far denser"),
         Claim("C3", "shifts are high at the start", "above", "high at the start"),
         Claim("C4", "shifts rise at the end", "above", "a small rise"),
@@ -54,7 +52,7 @@ CLAIMS = {
             "above",
             "about 0.99 at 0.101 (DAPO), 1.00 at 0.05 (SimpleRL), AIME24",
         ),
-        Claim("C13", "beats random positions", "above", "not reported", both_directions=True),
+        Claim("C13", "beats random positions", "above", "not reported"),
         Claim("C14", "high quantiles grow fastest", "above", "fastest in the high quantiles"),
         Claim("C15", "divergence weights help", "above", "0.026 (high-KL), 0.024 (low-KL)", of_training=True),
     )
@@ -63,9 +61,7 @@ CLAIMS = {
 ORDER = list(CLAIMS)
 
 
-def statement(name: str, quantity: str) -> str:
-    """The claim called `name` in a few words, with the direction where it is measured in both."""
-    claim = CLAIMS[name]
-    if not claim.both_directions:
-        return claim.statement
-    return f"{claim.statement}, {'reverse' if 'reverse' in quantity else 'forward'}"
+def statement(name: str, variant: str | None) -> str:
+    """The claim called `name` in a few words, with what tells this measurement of it from others."""
+    said = CLAIMS[name].statement
+    return f"{said}, {variant}" if variant else said

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -16,7 +17,7 @@ from tokenshift.rl.advantages import group_advantages, overlong_penalty, rewards
 from tokenshift.rl.losses import token_weights
 from tokenshift.rl.objective import Sampled, objective
 from tokenshift.rl.rollout_batches import Group
-from tokenshift.rl.weights import entropy_ranks
+from tokenshift.rl.weights import acted_on, entropy_ranks
 from tokenshift.training.batches import Padded, dealt, micro_batches, pad_rows
 from tokenshift.training.engine import optimiser_step
 from tokenshift.training.log_probs import TokenModel
@@ -131,9 +132,15 @@ class Trainer:
         return loss
 
     def _summary(self, reported: dict[str, list[Tensor]]) -> dict[str, float]:
-        """Means over all tokens of all optimiser steps; of the weights also the extremes."""
+        """Means over all tokens of all optimiser steps; of the KL to the old policy also its 90th percentile.
+
+        Of the weights also the extremes, and the share of tokens that they act on.
+        """
         tokens = {name: self.world.joined(torch.cat(values)).double() for name, values in sorted(reported.items())}
         summary = {name: values.mean().item() for name, values in tokens.items()}
+        summary["kl_old_p90"] = float(np.quantile(tokens["kl_old"].cpu().numpy(), 0.9))
         if "weight" in tokens:
-            summary |= {"weight_min": tokens["weight"].min().item(), "weight_max": tokens["weight"].max().item()}
+            weights = tokens["weight"]
+            summary |= {"weight_min": weights.min().item(), "weight_max": weights.max().item()}
+            summary["weighted_share"] = acted_on(weights).double().mean().item()
         return summary

@@ -9,6 +9,8 @@ from torch import Tensor
 from tokenshift.config.weights import DivergenceWeight, SiblingWeight, TopEntropyWeight, Weight
 from tokenshift.rl.losses import kl_estimate
 
+ACTS = 0.05  # a weight farther from 1 than this is reported to act on its token
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -41,6 +43,11 @@ def top_entropy(tokens: Tokens, weight: TopEntropyWeight) -> Tensor:
     and in every epoch; the paper takes the current policy's.
     """
     return (tokens.entropy_rank >= 1 - weight.share).to(tokens.old_logp.dtype)
+
+
+def acted_on(weights: Tensor) -> Tensor:
+    """Where a weight matters: it lies more than ACTS from 1."""
+    return (weights - 1).abs() > ACTS
 
 
 WEIGHTS: dict[str, Callable[..., Tensor]] = {

@@ -8,7 +8,7 @@ from tokenshift.config.analysis import Bootstrap
 from tokenshift.tables.cells import Cell, measure
 from tokenshift.tables.files import Files, scan, scan_scores
 from tokenshift.tables.statistics import Resampled
-from tokenshift.tables.sweep import Sweep, strictest_control, sweep
+from tokenshift.tables.sweep import Sweep, strictest_controls, sweep
 
 
 class NotMeasured(Exception):
@@ -46,9 +46,9 @@ class Evidence:
             raise NotMeasured
         return self.sweeps[direction, criterion]
 
-    def random_control(self, direction: str) -> str:
-        """The strictest random control that the study made in that direction; the plain one where it made none."""
-        return strictest_control({criterion for of, criterion in self.sweeps if of == direction}) or "random"
+    def random_controls(self, direction: str) -> list[str]:
+        """The strictest random controls that the study made in that direction; the plain one where it made none."""
+        return strictest_controls({criterion for of, criterion in self.sweeps if of == direction}) or ["random"]
 
 
 def gather(pair: str, control: str | None, problem_set: str, files: dict[str, Files], bootstrap: Bootstrap) -> Evidence:

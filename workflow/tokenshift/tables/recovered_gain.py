@@ -56,7 +56,8 @@ def table(cross_samples: Sequence[Path], bootstrap: Bootstrap) -> pl.DataFrame:
     """Rows of recovered_gain.csv; budget numbers the thresholds as in cross_sampling.csv.
 
     gap: accuracy of the intervention alone minus that of the primary alone. recovered_gain is null where the gap's
-    interval reaches 0. sufficient_share and sufficient_count are the smallest effective share and count that
+    interval reaches 0. gain_per_replaced: accuracy that each effective token gains, or loses in reverse.
+    sufficient_share and sufficient_count are the smallest effective share and count that
     `reaching` finds, with the threshold at which they are, and null where it finds none; in their names _paired says
     which interval.
     """
@@ -69,6 +70,7 @@ def table(cross_samples: Sequence[Path], bootstrap: Bootstrap) -> pl.DataFrame:
         rows = [
             *(("effective_" + kind, steps, cells) for kind, cells in budgets.items()),
             ("recovered_gain", steps, recovered),
+            ("gain_per_replaced", steps, measured.gain_per_replaced),
             ("gap", [(None, None)], measured.gap),
         ]
         for kind, cells in budgets.items():

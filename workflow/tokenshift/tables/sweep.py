@@ -16,7 +16,7 @@ import polars as pl
 
 from tokenshift.config.analysis import Bootstrap
 from tokenshift.errors import StudyError
-from tokenshift.registries.controls import STRICTEST_FIRST
+from tokenshift.registries.controls import CONTROLS, STRICTEST_FIRST
 from tokenshift.tables.files import collect, scan
 from tokenshift.tables.statistics import Resampled, pass_at, problem_weights, ratio_of_sums
 
@@ -101,6 +101,13 @@ class Sweep:
         return self.above_primary / self.gap
 
     @property
+    def gain_per_replaced(self) -> Resampled:
+        """Accuracy that each effective token gains, or loses where the primary is the better policy."""
+        correct = self._sums("correct")
+        sign = 1 if self.gap.draws[0, 0] >= 0 else -1
+        return self.resampled(sign * (correct - correct[:, :1]), self._sums("effective"))
+
+    @property
     def finite(self) -> list[int]:
         """Indices of the thresholds at which both policies may have a say."""
         return [index for index, threshold in enumerate(self.thresholds) if math.isfinite(threshold)]
@@ -171,6 +178,8 @@ def check_matched(js: Sweep, control: Sweep) -> None:
         )
 
 
-def strictest_control(criteria: Container[str]) -> str | None:
-    """The strictest random control among these criteria; None if there is none."""
-    return next((control for control in STRICTEST_FIRST if control in criteria), None)
+def strictest_controls(criteria: Container[str]) -> list[str]:
+    """The strictest random control among these criteria that replaces as many tokens, and that switches as many."""
+    made = [control for control in STRICTEST_FIRST if control in criteria]
+    strictest = {CONTROLS[control].effective: control for control in reversed(made)}
+    return [control for control in made if control in strictest.values()]
