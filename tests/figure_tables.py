@@ -54,7 +54,8 @@ def sparsity(sets: list[str]) -> pl.DataFrame:
         return 1 - (1 - floor) * min(1, shift(row) / 2.2) * math.exp(-((row["threshold"] / 0.08) ** 0.5))
 
     mean = table({**keys, "quantity": ["mean"], "threshold": [None]}, lambda row: 0.02 * shift(row))
-    return pl.concat([table(keys, share, spread=0.01), mean], how="vertical_relaxed")
+    above = table({**keys, "quantity": ["share_above"], "threshold": [0.1]}, lambda row: 1 - share(row))
+    return pl.concat([table(keys, share, spread=0.01), above, mean], how="vertical_relaxed")
 
 
 def position_profile(sets: list[str]) -> pl.DataFrame:

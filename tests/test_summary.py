@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figure_tables import claims
+from figure_tables import claims, sparsity
 from tokenshift.artifacts import write_csv
 from tokenshift.registries.claims import CLAIMS, statement
 from tokenshift.summary import LONGEST_NAME, WIDTH, claim_lines, short_number, summary
@@ -66,6 +66,20 @@ def test_without_a_table_of_claims_only_the_places_are_said(tmp_path):
     with open(tmp_path / "tables" / "claims.csv", "w", newline="") as file:
         csv.writer(file).writerow(["claim", "pair"])
     assert "Claims" not in summary(tmp_path)
+
+
+@pytest.mark.parametrize("sets", [["heldout"], ["aime24", "aime25"]])
+def test_sparsity_is_said_with_and_without_truncation(tmp_path, sets):
+    finished(tmp_path / "study", sets)
+    table = sparsity(sets)
+    write_csv(tmp_path / "study" / "tables" / "sparsity.csv", table)
+    text = " ".join(summary(tmp_path / "study").split())
+    said = text[text.index("Positions with JS above 0.1") :]
+    of_dapo = table.filter(pair="dapo", set=sets[0], trajectory="tuned", quantity="share_above")
+    full, truncated = (f"{of_dapo.filter(divergence=kind)['estimate'].item():.1%}" for kind in ("js", "js_nucleus"))
+    place = " on aime24" if sets[1:] else ""
+    assert f"dapo{place} {full} and {truncated}" in said
+    assert all(pair in said for pair in ("dapo", "grpo", "sft"))
 
 
 def test_statement_tells_measurements_of_one_claim_apart():

@@ -30,6 +30,7 @@ TRAINING = TrainingGroups(
     base_of={},
     baseline_of={"high": "dapo", "low": "dapo"},
 )
+WEIGHTED = ["high", "low"]
 NOT_TRAINED = TrainingGroups(groups={}, base_of={}, baseline_of={})
 NOTHING = {"scores": [], "cross_samples": [], "checkpoint_scores": [], "rollouts": [], "models": []}
 
@@ -57,7 +58,7 @@ def paths(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(paths):
-    return claims.table(paths, CONTROL_OF, TRAINING, SETTINGS)
+    return claims.table(paths, CONTROL_OF, TRAINING, WEIGHTED, SETTINGS)
 
 
 def rows(table: pl.DataFrame, claim: str) -> list[dict]:
@@ -135,9 +136,9 @@ def test_gain_is_taken_at_the_lowest_threshold_within_the_budget(paths, table):
     forward, reverse = rows(table, "C11")[0], rows(table, "C12")[0]
     assert (forward["estimate"], forward["verdict"]) == (pytest.approx(1.0), "supports")
     assert (reverse["estimate"], reverse["verdict"]) == (pytest.approx(4 / 7), "contradicts")
-    tight = claims.table(paths, CONTROL_OF, NOT_TRAINED, analysis(claims={"budget": 0.05}))
+    tight = claims.table(paths, CONTROL_OF, NOT_TRAINED, [], analysis(claims={"budget": 0.05}))
     assert rows(tight, "C11")[0]["estimate"] == pytest.approx(6 / 7)
-    none = claims.table(paths, CONTROL_OF, NOT_TRAINED, analysis(claims={"budget": 0.01}))
+    none = claims.table(paths, CONTROL_OF, NOT_TRAINED, [], analysis(claims={"budget": 0.01}))
     assert rows(none, "C11")[0]["verdict"] == "not measured"
 
 
@@ -179,7 +180,7 @@ def test_c13_is_judged_against_the_strictest_control_of_either_kind(tmp_path):
     ]:
         if control != "random":
             files.append(write_cross_samples(tmp_path, strict, run=f"forward-{control}"))
-        found = rows(claims.table(NOTHING | {"cross_samples": files}, CONTROL_OF, NOT_TRAINED, SETTINGS), "C13")
+        found = rows(claims.table(NOTHING | {"cross_samples": files}, CONTROL_OF, NOT_TRAINED, [], SETTINGS), "C13")
         gains = {row["variant"]: row for row in found if not row["variant"].endswith("token")}
         assert set(gains) == {*(f"forward, as many {kind}" for kind in expected), "reverse, as many switched"}
         for kind, (said, estimate) in expected.items():
@@ -193,7 +194,7 @@ def test_c13_is_judged_against_the_strictest_control_of_either_kind(tmp_path):
 def test_without_a_gain_its_share_is_inconclusive_or_undefined(tmp_path, end):
     worse = {INF: (0.1, 0, 0), 0.1: (0.3, 8, 2), -INF: (end, 20, 5)}
     files = NOTHING | {"cross_samples": [write_cross_samples(tmp_path, worse)]}
-    (row,) = rows(claims.table(files, CONTROL_OF, NOT_TRAINED, SETTINGS), "C11")
+    (row,) = rows(claims.table(files, CONTROL_OF, NOT_TRAINED, [], SETTINGS), "C11")
     assert row["verdict"] == ("not measured" if end == 0.1 else "inconclusive")
 
 
@@ -203,13 +204,18 @@ def test_weights_are_compared_over_paired_seeds(table):
     assert (low["estimate"], low["verdict"]) == (None, "not measured")
 
 
+def test_models_without_a_weight_are_not_held_against_the_claim(paths):
+    table = claims.table(paths, CONTROL_OF, TRAINING, ["low"], SETTINGS)
+    assert [row["pair"] for row in rows(table, "C15")] == ["low vs dapo"]
+
+
 def test_seeds_that_disagree_or_one_alone_do_not_decide_whether_weights_help(tmp_path):
     paths = [write_rollouts(tmp_path, *item) for item in {"d1": 0.5, "d2": 0.6, "h1": 0.9, "h2": 0.7}.items()]
     two = {"dapo": {1: "d1", 2: "d2"}, "high": {1: "h1", 2: "h2"}}
     one = {"dapo": {1: "d1"}, "high": {1: "h1"}}
     for groups, estimate in ((two, 0.25), (one, 0.4)):
         training = TrainingGroups(groups=groups, base_of={}, baseline_of={"high": "dapo"})
-        (row,) = rows(claims.table(NOTHING | {"rollouts": paths}, {}, training, SETTINGS), "C15")
+        (row,) = rows(claims.table(NOTHING | {"rollouts": paths}, {}, training, ["high"], SETTINGS), "C15")
         assert (row["estimate"], row["verdict"]) == (pytest.approx(estimate), "inconclusive")
 
 
@@ -219,7 +225,7 @@ def test_weights_that_act_on_hardly_any_token_do_not_test_the_claim(tmp_path, pa
     if share is not None:
         metrics = [row | {"weighted_share": share * factor} for row, factor in zip(metrics, (0.5, 1.5), strict=True)]
     models = [write_metrics(tmp_path, model, metrics) for model in ("high-s1", "high-s2")]
-    table = claims.table(paths | {"models": models}, CONTROL_OF, TRAINING, SETTINGS)
+    table = claims.table(paths | {"models": models}, CONTROL_OF, TRAINING, WEIGHTED, SETTINGS)
     high = rows(table, "C15")[0]
     assert high["verdict"] == expected
     assert ("weights act on" in high["quantity"]) == (share is not None)
@@ -252,7 +258,7 @@ def test_only_what_problems_can_decide_says_how_many(table, tmp_path):
     assert (inconclusive["problems_to_decide"].drop_nulls() >= inconclusive["n_problems"].max()).all()
     one_seed = TrainingGroups(groups={"dapo": {1: "d1"}, "high": {1: "h1"}}, base_of={}, baseline_of={"high": "dapo"})
     rollouts = [write_rollouts(tmp_path, *item) for item in {"d1": 0.5, "h1": 0.52}.items()]
-    (row,) = rows(claims.table(NOTHING | {"rollouts": rollouts}, {}, one_seed, SETTINGS), "C15")
+    (row,) = rows(claims.table(NOTHING | {"rollouts": rollouts}, {}, one_seed, ["high"], SETTINGS), "C15")
     assert (row["verdict"], row["problems_to_decide"]) == ("inconclusive", None)
 
 
@@ -269,7 +275,7 @@ def test_growth_is_between_the_first_and_the_last_checkpoint(paths, table):
 
 def test_what_the_study_did_not_make_is_not_measured(paths):
     only_base = NOTHING | {"scores": paths["scores"][2:]}
-    table = claims.table(only_base, CONTROL_OF, TRAINING, SETTINGS)
+    table = claims.table(only_base, CONTROL_OF, TRAINING, WEIGHTED, SETTINGS)
     assert table["verdict"].unique().to_list() == ["not measured"]
     assert table["estimate"].is_null().all()
     assert set(table["claim"]) == set(CLAIMS)
@@ -277,7 +283,7 @@ def test_what_the_study_did_not_make_is_not_measured(paths):
 
 def test_one_problem_decides_nothing(tmp_path):
     files = NOTHING | {"scores": [write_scores(tmp_path, problems=1)]}
-    table = claims.table(files, CONTROL_OF, NOT_TRAINED, SETTINGS).filter(pl.col("estimate").is_not_null())
+    table = claims.table(files, CONTROL_OF, NOT_TRAINED, [], SETTINGS).filter(pl.col("estimate").is_not_null())
     assert len(table) >= 5
     assert table["verdict"].unique().to_list() == ["inconclusive"]
 

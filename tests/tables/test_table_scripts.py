@@ -56,7 +56,8 @@ SPECS = dict.fromkeys(KEYS, MEASURED) | {
     "recovered_gain": INTERVALS,
     "training": INTERVALS | {"training": TRAINING},
     "training_curves": HASHES | {"groups": TRAINING["groups"], "confidence": 0.95},
-    "claims": HASHES | {"control_of": {"dapo": None}, "training": TRAINING, "analysis": analysis().plain()},
+    "claims": HASHES
+    | {"control_of": {"dapo": None}, "training": TRAINING, "weighted": [], "analysis": analysis().plain()},
 }
 
 

@@ -139,11 +139,11 @@ def training_spec(model, threads=STUDY.compute.threads):
     }
 
 
-def sampling_spec():
-    """Settings of every job that samples responses to evaluation problems."""
+def sampling_spec(samples=STUDY.evaluation.samples):
+    """Settings of every job that draws so many responses to each evaluation problem."""
     return {
         "seed": STUDY.seed,
-        "evaluation": part_of(STUDY.evaluation, ResponseSampling),
+        "evaluation": part_of(STUDY.evaluation, ResponseSampling) | {"samples": samples},
         "compute": part_of(STUDY.compute, Hardware),
     }
 
@@ -173,7 +173,7 @@ def sweep_spec(wildcards):
         "direction": wildcards.direction,
         "drafting": part_of(STUDY.cross_sampling, Drafting),
         **prompting_spec(wildcards),
-        **sampling_spec(),
+        **sampling_spec(STUDY.cross_sampling.samples or STUDY.evaluation.samples),
     }
 
 

@@ -40,6 +40,7 @@ def tables():
         "analysis": STUDY.analysis.plain(),
         "control_of": {name: pair.control for name, pair in STUDY.pairs.items()},
         "training": training_groups(),
+        "weighted": weighted_groups(),
     }
     weighted = {"models": [manifest(model) for model in weighted_models()]}
     yield "claims", scores | checkpoint_scores | sweeps | rollouts | weighted, judged

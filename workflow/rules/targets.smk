@@ -118,10 +118,16 @@ def rl_models():
     return [model for model in evaluated_models() if STUDY.models[model].origin == "rl"]
 
 
+def weighted_groups():
+    """Compared models by declared name, less those that RL tuned here without a weight of the advantages."""
+    compared = STUDY.training.models if STUDY.training else []
+    first = {group: STUDY.models[STUDY.replicates(group)[0]] for group in compared}
+    return [group for group, model in first.items() if model.rl is None or model.rl.weight]
+
+
 def weighted_models():
     """RL-tuned models with weighted advantages that are compared with a baseline."""
-    compared = STUDY.training.models if STUDY.training else []
-    return [model for model in rl_models() if STUDY.group(model) in compared and STUDY.models[model].rl.weight]
+    return [model for model in rl_models() if STUDY.group(model) in weighted_groups()]
 
 
 def by_group(models):

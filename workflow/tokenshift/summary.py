@@ -35,7 +35,33 @@ def summary(results: Path) -> str:
     if claims.is_file():
         with open(claims, newline="") as file:
             lines += ["", *claim_lines(list(csv.DictReader(file)))]
+    sparsity = results / "tables" / "sparsity.csv"
+    if sparsity.is_file():
+        with open(sparsity, newline="") as file:
+            lines += truncation_lines(list(csv.DictReader(file)))
     return "\n".join(lines) + "\n"
+
+
+def truncation_lines(rows: list[dict[str, str]]) -> list[str]:
+    """How the share of high positions depends on truncation, from the rows of sparsity.csv.
+
+    Along the tuned policy's responses; empty where they hold none.
+    """
+    high: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for row in rows:
+        if row["quantity"] == "share_above" and row["trajectory"] == "tuned" and row["estimate"]:
+            high.setdefault((row["pair"], row["set"]), {})[row["divergence"]] = row
+    several = len({problem_set for _, problem_set in high}) > 1
+    said = [
+        f"{pair}{f' on {problem_set}' if several else ''} {float(both['js']['estimate']):.1%} and "
+        f"{float(both['js_nucleus']['estimate']):.1%}"
+        for (pair, problem_set), both in high.items()
+    ]
+    if not said:
+        return []
+    threshold = float(next(iter(high.values()))["js"]["threshold"])
+    begin = f"Positions with JS above {threshold:g}, over the whole vocabulary and truncated as sampled: "
+    return textwrap.wrap(begin + "; ".join(said), WIDTH, break_on_hyphens=False)
 
 
 def claim_lines(rows: list[dict[str, str]]) -> list[str]:

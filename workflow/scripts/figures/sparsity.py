@@ -20,23 +20,42 @@ from tokenshift.figures.style import (
 )
 
 DASHES = {"js": "-", "js_nucleus": (0, (4, 1.5))}
+BEHIND = {"boxstyle": "square,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+
+
+QUANTITIES = ["share_below", "share_above"]
 
 
 def select(table: pl.DataFrame) -> pl.DataFrame:
-    keys = ("set", "trajectory", "pair", "divergence", "threshold")
-    return arrange(table.filter(quantity="share_below"), *keys, trajectory=trajectory_names(table), divergence=DASHES)
+    keys = ("set", "trajectory", "pair", "divergence", "quantity", "threshold")
+    orders = {"trajectory": trajectory_names(table), "divergence": DASHES, "quantity": QUANTITIES}
+    return arrange(table, *keys, **orders)
+
+
+def share_high(rows: pl.DataFrame, high: float) -> str:
+    """What share of positions is high, of either divergence, for each pair: in words, a line for each."""
+    lines = [f"JS above {high:g} at"]
+    high_rows = rows.filter(pl.col("estimate").is_not_null(), quantity="share_above")
+    for (pair,), both in high_rows.group_by("pair", maintain_order=True):
+        shares = {row["divergence"]: f"{row['estimate']:.1%}" for row in both.iter_rows(named=True)}
+        lines.append(f"{pair}: {shares['js']}, truncated {shares['js_nucleus']}")
+    return "\n".join(lines)
 
 
 def draw(drawn: pl.DataFrame, spec: ThresholdsFigureSpec) -> Figure:
     looks = pair_looks(spec.pairs)
     figure, panels = facets(drawn, ["set"], "trajectory", trajectory_names(drawn), height=2.6, sharex=True, sharey=True)
     for axes, rows in panels:
-        for (pair, divergence), curve in rows.group_by("pair", "divergence", maintain_order=True):
+        below = rows.filter(quantity="share_below")
+        for (pair, divergence), curve in below.group_by("pair", "divergence", maintain_order=True):
             band(axes, numbers(curve, "threshold"), curve, looks[pair].colour, linestyle=DASHES[divergence])
         for level, align, points in ((spec.near_zero, "right", -2), (spec.high, "left", 2)):
             axes.axvline(level, color=MUTED, linewidth=0.8, linestyle=":")
             place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": align}
             axes.annotate(f"{level:g}", (level, 0.03), (points, 0), color=MUTED, **place)
+        axes.text(
+            0.02, 0.97, share_high(rows, spec.high), fontsize=6.5, va="top", bbox=BEHIND, transform=axes.transAxes
+        )
         axes.set(xscale="log", xlabel="JS divergence (nats)", ylabel="share of positions below")
         axes.label_outer()
     pairs = [Line2D([], [], color=looks[pair].colour, label=pair) for pair in sorted(drawn["pair"].unique())]

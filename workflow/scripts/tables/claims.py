@@ -11,7 +11,8 @@ KINDS = ("scores", "cross_samples", "checkpoint_scores", "rollouts", "models")
 def main() -> None:
     args = table_parser(__doc__, ClaimsSpec, *KINDS, may_be_empty=True).parse_args()
     paths = {kind: getattr(args, kind) for kind in KINDS}
-    write_table(args, table(paths, args.spec.control_of, args.spec.training, args.spec.analysis))
+    spec = args.spec
+    write_table(args, table(paths, spec.control_of, spec.training, spec.weighted, spec.analysis))
 
 
 if __name__ == "__main__":

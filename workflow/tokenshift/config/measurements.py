@@ -139,6 +139,11 @@ class CrossSampling(Drafting):
         description="Also switch at random, matched to each js run: on the switched share (random), on the replaced "
         "share (effective), and on either along the response (position).",
     )
+    samples: Count | None = Field(
+        None,
+        description="Responses per problem at each threshold; null: as many as evaluation.samples. The first of them "
+        "have the random numbers of the first rollouts, so that fewer cost less and stay comparable.",
+    )
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] | None = Field(
         None, description="Thresholds as increasing quantiles of the criterion along the primary's own responses."
     )

@@ -284,10 +284,11 @@ class TrainingCurvesSpec(AnyTableSpec):
 
 
 class ClaimsSpec(AnyTableSpec):
-    """The spec of tables/claims.py: the control of each pair, where it has one."""
+    """The spec of tables/claims.py: the control of each pair, where it has one; the groups with weighted advantages."""
 
     control_of: dict[str, str | None]
     training: TrainingGroups
+    weighted: list[str]
     analysis: Analysis
 
 

@@ -85,22 +85,23 @@ def judge(claim: Claim, measurement: Measurement, pair: str, problem_set: str, e
 
 
 def judge_training(
-    rollouts: Sequence[Path], models: Sequence[Path], sets: Sequence[str], training: TrainingGroups, analysis: Analysis
+    paths: dict[str, Sequence[Path]],
+    sets: Sequence[str],
+    training: TrainingGroups,
+    weighted: Sequence[str],
+    analysis: Analysis,
 ) -> list[dict[str, object]]:
-    """Rows of C15: every compared group on every problem set; `models` are manifests of those with weights."""
-    measured = measure_groups(rollouts, training.groups, analysis.bootstrap)
-    shares = weighted_shares(models, training)
-    return [
-        judge(
-            CLAIMS["C15"],
-            weights_help(measured.get(problem_set, {}), shares.get(model), analysis, model, baseline),
-            f"{model} vs {baseline}",
-            problem_set,
-            Evidence(analysis.bootstrap),
-        )
-        for model, baseline in training.baseline_of.items()
-        for problem_set in sets
-    ]
+    """Rows of C15: every group with weighted advantages on every problem set; `paths` as of `table`."""
+    measured = measure_groups(paths["rollouts"], training.groups, analysis.bootstrap)
+    shares = weighted_shares(paths["models"], training)
+    rows = []
+    for model in weighted:
+        baseline = training.baseline_of[model]
+        for problem_set in sets:
+            measurement = weights_help(measured.get(problem_set, {}), shares.get(model), analysis, model, baseline)
+            evidence = Evidence(analysis.bootstrap)
+            rows.append(judge(CLAIMS["C15"], measurement, f"{model} vs {baseline}", problem_set, evidence))
+    return rows
 
 
 def weighted_shares(models: Sequence[Path], training: TrainingGroups) -> dict[str, float]:
@@ -119,13 +120,16 @@ def table(
     paths: dict[str, Sequence[Path]],
     control_of: dict[str, str | None],
     training: TrainingGroups,
+    weighted: Sequence[str],
     analysis: Analysis,
 ) -> pl.DataFrame:
-    """Rows of claims.csv: C1 to C14 of every pair that is no other's control, C15 of every compared model; by claim.
+    """Rows of claims.csv: C1 to C14 of every pair that is no other's control, C15 of every weighted model; by claim.
 
     paths: files by kind (scores, cross_samples, checkpoint_scores, rollouts, models), any of which may be missing.
-    control_of: every pair's control, or None. detectable and problems_to_decide are as the functions of these names
-    say; the latter of inconclusive rows alone, and not of those that more problems would not decide.
+    control_of: every pair's control, or None. weighted: groups of `training` with weighted advantages.
+
+    detectable and problems_to_decide are as the functions of these names say; the latter of inconclusive rows alone,
+    and not of those that more problems would not decide.
     """
     files = {kind: by_names(kind, of_kind) for kind, of_kind in paths.items() if kind != "models"}
     sets = list(dict.fromkeys(key[1] for of_kind in files.values() for key in of_kind))
@@ -135,6 +139,6 @@ def table(
             evidence = gather(pair, control_of[pair], problem_set, files, analysis.bootstrap)
             for name, measurement in of_pair(analysis, evidence):
                 rows.append(judge(CLAIMS[name], measurement, pair, problem_set, evidence))
-    rows += judge_training(paths["rollouts"], paths["models"], sets, training, analysis)
+    rows += judge_training(paths, sets, training, weighted, analysis)
     rows.sort(key=lambda row: ORDER.index(row["claim"]))
     return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.selectors.float().fill_nan(None))
