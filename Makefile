@@ -41,8 +41,8 @@ problems: $(INSTALLED) ## what the study's problem sets hold: kinds of answers, 
 new: $(INSTALLED) ## write a study file: STUDY=name BASE=model TUNED=model, DATA=problems.jsonl
 	python workflow/scripts/new_study.py --name $(STUDY) --base $(BASE) --tuned $(TUNED) $(if $(DATA),--data $(DATA))
 
-estimate: $(INSTALLED) ## hours, memory and disk of a study, before it is run; BILLIONS=7 where models do not say
-	python workflow/scripts/estimate.py --study $(STUDY) $(if $(BILLIONS),--billions $(BILLIONS))
+estimate: $(INSTALLED) ## hours, memory and disk of a study, before it is run; BILLIONS=7, LENGTH=800 where they are known
+	python workflow/scripts/estimate.py --study $(STUDY) $(if $(BILLIONS),--billions $(BILLIONS)) $(if $(LENGTH),--length $(LENGTH))
 
 compare: $(INSTALLED) ## STUDIES="miniature my-pair": the claims of finished studies side by side
 	$(if $(STUDIES),,$(error which studies? make compare STUDIES="miniature smollm2"))

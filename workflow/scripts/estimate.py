@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tokenshift.cluster.estimate import estimate, known_sizes, table
+from tokenshift.cluster.estimate import Known, estimate, known_problems, measured_hours, rates_of, table
 from tokenshift.command import run
 from tokenshift.config.loading import load_study
 
@@ -12,9 +12,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", required=True, help="name or file of the study")
     parser.add_argument("--billions", type=float, help="parameters of models that do not say, in billions")
+    parser.add_argument("--length", type=float, help="mean tokens of a response, where they are known")
     args = parser.parse_args()
-    study = load_study(args.study)
-    print(table(study, estimate(study, known_sizes(study, Path("results")), args.billions)))
+    study, results = load_study(args.study), Path("results")
+    known = Known(*known_problems(study, results), args.billions, args.length)
+    costs = estimate(study, known, rates_of(study))
+    benchmarks = results / study.name / "benchmarks"
+    taken = {cost.stage: measured_hours(benchmarks / cost.folder) for cost in costs}
+    print(table(study, costs, known, taken))
 
 
 if __name__ == "__main__":
