@@ -39,9 +39,10 @@ def test_every_study_has_a_cost(name):
 
 def test_twice_the_samples_cost_twice_the_time():
     study = load_study("one-gpu", ROOT)
-    twice = study.model_copy(update={"evaluation": study.evaluation.model_copy(update={"samples": 16})})
+    evaluations = [study.evaluation.model_copy(update={"samples": samples}) for samples in (16, 32)]
+    studies = [study.model_copy(update={"evaluation": evaluation}) for evaluation in evaluations]
     at_once = dataclasses.replace(H200, start=0.0)
-    once, doubled = (estimate(each, Known({}, {}, 1.5), at_once) for each in (study, twice))
+    once, doubled = (estimate(each, Known({}, {}, 1.5), at_once) for each in studies)
     for before, after in zip(once, doubled, strict=True):
         factor = 1 if before.stage == "training" else 2
         assert after.hours == pytest.approx(factor * before.hours, rel=0.1)  # a prompt is computed once
