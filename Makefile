@@ -15,7 +15,7 @@ PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-
 MOMENTS ?= 24
 SEED ?= 1
 
-.PHONY: help study report audit figure problems new estimate compare crate test fast-test processors gpu vllm test-vllm drill lint format config lock
+.PHONY: help study report audit figure problems new estimate compare publish crate test fast-test processors gpu vllm test-vllm drill lint format config lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' $(MAKEFILE_LIST) | while IFS=@ read -r target what; do printf '%-10s %s\n' "$$target" "$$what"; done
@@ -47,6 +47,10 @@ estimate: $(INSTALLED) ## hours, memory and disk of a study, before it is run; B
 compare: $(INSTALLED) ## STUDIES="miniature my-pair": the claims of finished studies side by side
 	$(if $(STUDIES),,$(error which studies? make compare STUDIES="miniature smollm2"))
 	python workflow/scripts/compare.py --claims $(foreach study,$(STUDIES),results/$(study)/tables/claims.csv) --output results/comparison/claims.csv
+
+publish: $(INSTALLED) ## TO=folder: figures, tables and how they were made of a study whose audit is sound; STUDY=name
+	$(if $(TO),,$(error where to? make publish STUDY=smollm2 TO=docs/smollm2))
+	python workflow/scripts/publish.py --study $(STUDY) --folder $(TO) --cores $(CORES) $(if $(BILLIONS),--billions $(BILLIONS))
 
 # Files above 50 MB are described, not copied.
 crate: $(INSTALLED) ## the audited results as an RO-Crate; PRIVATE=1 leaves host names and absolute paths in it

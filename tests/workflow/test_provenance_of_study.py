@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -148,6 +149,32 @@ def test_the_report_holds_the_audit(finished, tmp_path):
         assert pages
         assert b"sound: " in report.read(pages[0])
     assert finished.planned_rules() == set()
+
+
+def test_a_sound_study_is_published_with_how_it_was_made(finished, tmp_path):
+    folder = tmp_path / "kept"
+    result = script(finished, "publish", "--folder", str(folder), "--cores", "2")
+    assert result.returncode == 0, result.stderr
+    for kind, suffix in (("figures", "png"), ("tables", "csv")):
+        made = {file.name: file.read_bytes() for file in (finished.root / RESULTS / kind).glob(f"*.{suffix}")}
+        assert {file.name: file.read_bytes() for file in (folder / kind).iterdir()} == made
+    text = (folder / "made.md").read_text()
+    assert "snakemake --cores 2 --config study=" in text
+    assert re.search(r"sound: .* hash of all records: [0-9a-f]{64}", text)
+    assert all(stage in text for stage in ("training", "rollouts", "scores", "checkpoint scores", "cross-samples"))
+
+
+def test_a_study_with_a_break_is_not_published(finished, tmp_path):
+    figure = finished.root / RESULTS / "figures/sparsity.png"
+    sound = figure.read_bytes()
+    try:
+        figure.write_bytes(sound + b"x")
+        result = script(finished, "publish", "--folder", str(tmp_path / "kept"), "--cores", "1")
+    finally:
+        figure.write_bytes(sound)
+    assert result.returncode == 1
+    assert "tiny is not published, since its audit is not sound" in result.stderr
+    assert not (tmp_path / "kept").exists()
 
 
 def test_a_figure_is_rebuilt_from_its_inputs_but_no_model_runs_for_it(finished):

@@ -9,8 +9,8 @@ from tokenshift.artifacts import write_csv
 from tokenshift.atomic import atomic_file
 from tokenshift.command import run
 from tokenshift.figures.claims_grid import claims_grid
+from tokenshift.figures.compared import columns, compared, markdown, side_by_side
 from tokenshift.figures.style import house_style, save
-from tokenshift.tables.compared import columns, compared, markdown, side_by_side
 
 
 def main() -> None:

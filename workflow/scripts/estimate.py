@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
-from tokenshift.cluster.estimate import Known, estimate, known_problems, measured_hours, rates_of, table
 from tokenshift.command import run
 from tokenshift.config.loading import load_study
+from tokenshift.costs.estimate import estimate, table
+from tokenshift.costs.known import Known, known_problems, measured_hours
+from tokenshift.costs.rates import rates_of
 
 
 def main() -> None:

@@ -5,20 +5,11 @@ import dataclasses
 import pytest
 
 from checkouts import ROOT
-from tokenshift.cluster.estimate import (
-    H200,
-    Cost,
-    Known,
-    cpu_rates,
-    estimate,
-    known_problems,
-    measured_hours,
-    measured_products,
-    pieces,
-    table,
-)
 from tokenshift.config.loading import load_study
 from tokenshift.config.study import Study
+from tokenshift.costs.estimate import Cost, estimate, table
+from tokenshift.costs.known import Known, known_problems, measured_hours, pieces
+from tokenshift.costs.rates import H200, cpu_rates, measured_products
 from tokenshift.errors import StudyError
 
 CPU = cpu_rates(2e11)

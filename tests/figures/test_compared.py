@@ -11,8 +11,8 @@ import pytest
 from figure_tables import claims
 from tokenshift.artifacts import write_csv
 from tokenshift.errors import StudyError
+from tokenshift.figures.compared import PAPER, compared, side_by_side
 from tokenshift.registries.claims import CLAIMS
-from tokenshift.tables.compared import PAPER, compared, side_by_side
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,96 +5,23 @@ smollm2 came out within a factor of 1.5 (docs/smollm2); on GPUs, and where respo
 assumed, expect two or three.
 """
 
-import csv
-import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 
 from tokenshift.cluster.resources import BYTES, TRAINING_BYTES, inference_gpus, memory_mb, size_of, training_gpus
 from tokenshift.config.study import Study
+from tokenshift.costs.known import Known, pieces
+from tokenshift.costs.rates import Rates
 from tokenshift.errors import StudyError
+from tokenshift.policies.forward import WELL_FILLED, WORTH_SHARING
 
 FILLED = 0.4  # of max_new_tokens, by a mean response
 DRAWS = 2  # of prompts for a step of dynamic sampling
 REUSED = 0.57  # of the tokens of a sweep's thresholds, known from the thresholds before (benchmarks/cross_sampling.md)
 PROBLEM = 80  # tokens of a problem that is not at hand
 POSITION_BYTES = 120  # of the scores' files (benchmarks/scoring.md)
-SOME = 20  # problems of a set, of which the mean length is taken
 UNKNOWN_SIZE = 500  # problems of a set whose size is known only once it is read
 SAVED_STATES = 2
-# Of the rate of matrix products: passes over given tokens and decoding; forward and backward passes of training.
-IN_PASSES, IN_TRAINING = 0.6, 0.5
-# What becomes a token of its own, about: a word, a digit, a mark, the end of a line.
-PIECE = re.compile(r"[^\W\d_]+|\d|[^\w\s]|\n")
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What a device does: measured, with models as large as this one or smaller.
-
-    step: seconds of a decoding step of up to `rows` rows, at least, and per billion parameters. flops: a second, in
-    passes over given tokens; in training. optimiser: seconds of an optimiser step per billion parameters. start:
-    seconds until a job has loaded its models.
-    """
-
-    step: float
-    step_per_billion: float
-    rows: int
-    flops: float
-    training_flops: float
-    optimiser: float
-    start: float
-
-
-# In bfloat16 a step of 1.5 B or 7 B takes 28 ms at 32 rows, bound by Python; scoring runs at half of 519 TFLOP/s; the
-# update of a DAPO step at 31.
-H200 = Rates(
-    step=0.028, step_per_billion=0.0005, rows=128, flops=2.6e14, training_flops=3.1e13, optimiser=0.02, start=60.0
-)
-
-
-def cpu_rates(products: float) -> Rates:
-    """Rates of one CPU thread whose matrix products run at `products` FLOP/s: all of it is bound by arithmetic.
-
-    A token costs two operations per parameter. An AdamW step of SmolLM2-135M took 4 s.
-    """
-    passes = IN_PASSES * products
-    return Rates(
-        step=0.0,
-        step_per_billion=2e9 / passes,
-        rows=1,
-        flops=passes,
-        training_flops=IN_TRAINING * products,
-        optimiser=30.0,
-        start=15.0,
-    )
-
-
-def measured_products(dtype: str) -> float:
-    """FLOP/s of matrix products in `dtype` on one thread of this machine, by the processor's own clock."""
-    import torch
-
-    threads, size = torch.get_num_threads(), 1024
-    torch.set_num_threads(1)
-    left, right = (torch.randn(size, size).to(getattr(torch, dtype)) for _ in range(2))
-    left @ right
-    repeats, began = 0, time.process_time()
-    while time.process_time() - began < 0.5:
-        left @ right
-        repeats += 1
-    spent = time.process_time() - began
-    torch.set_num_threads(threads)
-    return repeats * 2 * size**3 / spent
-
-
-def rates_of(study: Study) -> Rates:
-    """The rates of what the study's jobs run on: an H200, or the threads of a job on this machine."""
-    if study.compute.device == "cuda":
-        return H200
-    return cpu_rates(measured_products(study.compute.decoding().dtype) * study.compute.threads)
 
 
 @dataclass(frozen=True)
@@ -111,20 +38,6 @@ class Cost:
     memory_gb: float
     disk_gb: float
     folder: str
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a study beside its file: where not, it is assumed.
-
-    problems, tokens: size and mean length, in tokens, of problem sets. billions: parameters of models that do not say.
-    length: mean length of a response, in tokens.
-    """
-
-    problems: dict[str, int]
-    tokens: dict[str, float]
-    billions: float | None = None
-    length: float | None = None
 
 
 def estimate(study: Study, known: Known, rates: Rates) -> list[Cost]:
@@ -232,8 +145,6 @@ class _Estimate:
 
     def _scoring_seconds(self, model: str) -> float:
         """One model along one trajectory; a prompt counts once where its responses are scored together."""
-        from tokenshift.policies.forward import WELL_FILLED, WORTH_SHARING
-
         positions, samples = 0.0, self.study.evaluation.samples
         for name in self.study.evaluation.sets:
             prompt = self.prompt(model, name)
@@ -265,49 +176,6 @@ class _Estimate:
         update = (2e9 + initial + 6e9 * rl.epochs) * billions * positions / (self.rates.training_flops * gpus)
         optimiser_steps = rl.epochs * rl.prompts_per_step // rl.mini_batch_prompts
         return rl.steps * (sampling + update + optimiser_steps * self.rates.optimiser * billions / gpus)
-
-
-def pieces(text: str) -> int:
-    """About how many tokens `text` has."""
-    return len(PIECE.findall(text))
-
-
-def known_problems(study: Study, results: Path) -> tuple[dict[str, int], dict[str, float]]:
-    """Sizes of the problem sets that are built already, or whose file can be counted; mean tokens of a few problems.
-
-    The latter of sets that are built, generated, or in a local file.
-    """
-    import pyarrow.parquet as pq
-
-    from tokenshift.problems.sets import kept_problems
-
-    sizes, tokens = {}, {}
-    for name, entry in study.problems.items():
-        built = results / study.name / "problems" / f"{name}.parquet"
-        local = entry.jsonl and Path(entry.jsonl.path).is_file()
-        texts = []
-        if built.is_file():
-            sizes[name] = pq.read_metadata(built).num_rows
-            texts = pq.read_table(built, columns=["problem"])["problem"].to_pylist()[:SOME]
-        elif entry.reasoning_gym or local:
-            found = islice(kept_problems(entry, f"problems.{name}", frozenset()), min(SOME, entry.size or SOME))
-            texts = [problem.problem for problem in found]
-        if not built.is_file() and local and Path(entry.jsonl.path).suffix == ".jsonl":
-            with open(entry.jsonl.path, "rb") as lines:
-                rows = sum(1 for line in lines if line.strip())
-            sizes[name] = min(rows, entry.size or rows)
-        if texts:
-            tokens[name] = sum(map(pieces, texts)) / len(texts)
-    return sizes, tokens
-
-
-def measured_hours(folder: Path) -> float | None:
-    """Hours of the jobs that made the files of a stage, by Snakemake's benchmarks in `folder`; None without any."""
-    seconds = []
-    for file in folder.rglob("*.tsv"):
-        with open(file, newline="") as lines:
-            seconds += [float(row["s"]) for row in csv.DictReader(lines, delimiter="\t")]
-    return sum(seconds) / 3600 if seconds else None
 
 
 def table(study: Study, costs: list[Cost], known: Known, taken: dict[str, float | None]) -> str:
