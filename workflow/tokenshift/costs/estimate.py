@@ -107,7 +107,7 @@ class _Estimate:
         kept = {name: pair for name, pair in study.pairs.items() if study.checkpoint_steps(pair.tuned)}
         if kept:
             passes = [
-                ((1 + len(study.checkpoint_steps(pair.tuned))) * self._scoring_seconds(pair.tuned), [pair.tuned])
+                (2 * len(study.checkpoint_steps(pair.tuned)) * self._scoring_seconds(pair.tuned), [pair.tuned])
                 for pair in kept.values()
             ]
             yield self._cost("checkpoint scores", passes, 1, 10 * samples)
