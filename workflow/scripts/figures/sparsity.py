@@ -54,7 +54,7 @@ def draw(drawn: pl.DataFrame, spec: ThresholdsFigureSpec) -> Figure:
             place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": align}
             axes.annotate(f"{level:g}", (level, 0.03), (points, 0), color=MUTED, **place)
         axes.text(
-            0.02, 0.97, share_high(rows, spec.high), fontsize=6.5, va="top", bbox=BEHIND, transform=axes.transAxes
+            0.02, 0.62, share_high(rows, spec.high), fontsize=6.5, va="top", bbox=BEHIND, transform=axes.transAxes
         )
         axes.set(xscale="log", xlabel="JS divergence (nats)", ylabel="share of positions below")
         axes.label_outer()
