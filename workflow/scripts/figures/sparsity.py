@@ -20,7 +20,6 @@ from tokenshift.figures.style import (
 )
 
 DASHES = {"js": "-", "js_nucleus": (0, (4, 1.5))}
-BEHIND = {"boxstyle": "square,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 
 
 QUANTITIES = ["share_below", "share_above"]
@@ -44,7 +43,7 @@ def share_high(rows: pl.DataFrame, high: float) -> str:
 
 def draw(drawn: pl.DataFrame, spec: ThresholdsFigureSpec) -> Figure:
     looks = pair_looks(spec.pairs)
-    figure, panels = facets(drawn, ["set"], "trajectory", trajectory_names(drawn), height=2.6, sharex=True, sharey=True)
+    figure, panels = facets(drawn, ["set"], "trajectory", trajectory_names(drawn), height=2.9, sharex=True, sharey=True)
     for axes, rows in panels:
         below = rows.filter(quantity="share_below")
         for (pair, divergence), curve in below.group_by("pair", "divergence", maintain_order=True):
@@ -53,9 +52,7 @@ def draw(drawn: pl.DataFrame, spec: ThresholdsFigureSpec) -> Figure:
             axes.axvline(level, color=MUTED, linewidth=0.8, linestyle=":")
             place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": align}
             axes.annotate(f"{level:g}", (level, 0.03), (points, 0), color=MUTED, **place)
-        axes.text(
-            0.02, 0.62, share_high(rows, spec.high), fontsize=6.5, va="top", bbox=BEHIND, transform=axes.transAxes
-        )
+        axes.set_title(f"{axes.get_title("left")}\n{share_high(rows, spec.high)}", linespacing=1.3)
         axes.set(xscale="log", xlabel="JS divergence (nats)", ylabel="share of positions below")
         axes.label_outer()
     pairs = [Line2D([], [], color=looks[pair].colour, label=pair) for pair in sorted(drawn["pair"].unique())]
