@@ -52,7 +52,7 @@ def draw(drawn: pl.DataFrame, spec: ThresholdsFigureSpec) -> Figure:
             axes.axvline(level, color=MUTED, linewidth=0.8, linestyle=":")
             place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": align}
             axes.annotate(f"{level:g}", (level, 0.03), (points, 0), color=MUTED, **place)
-        axes.set_title(f"{axes.get_title("left")}\n{share_high(rows, spec.high)}", linespacing=1.3)
+        axes.set_title(f"{axes.get_title('left')}\n{share_high(rows, spec.high)}", linespacing=1.3)
         axes.set(xscale="log", xlabel="JS divergence (nats)", ylabel="share of positions below")
         axes.label_outer()
     pairs = [Line2D([], [], color=looks[pair].colour, label=pair) for pair in sorted(drawn["pair"].unique())]
