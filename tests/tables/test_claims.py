@@ -273,6 +273,18 @@ def test_growth_is_between_the_first_and_the_last_checkpoint(paths, table):
     assert rows(table, "C14")[0]["estimate"] == pytest.approx(growth[0.99] - growth[0.5])
 
 
+def test_pairs_without_sweeps_have_the_same_rows_as_those_that_have_them(tmp_path):
+    runs = {"forward-js": FORWARD, "forward-random_effective": FORWARD_RANDOM, "forward-random": FORWARD_RANDOM}
+    files = [write_cross_samples(tmp_path, steps, run=run) for run, steps in runs.items()]
+    table = claims.table(NOTHING | {"cross_samples": files}, {"dapo": None, "grpo": None}, NOT_TRAINED, [], SETTINGS)
+    variants = {
+        pair: [row["variant"] for row in rows(table, "C13") if row["pair"] == pair] for pair in ("dapo", "grpo")
+    }
+    assert variants["dapo"] == variants["grpo"]
+    assert "forward, as many replaced" in variants["grpo"]
+    assert set(table.filter(pair="grpo")["verdict"]) == {"not measured"}
+
+
 def test_what_the_study_did_not_make_is_not_measured(paths):
     only_base = NOTHING | {"scores": paths["scores"][2:]}
     table = claims.table(only_base, CONTROL_OF, TRAINING, WEIGHTED, SETTINGS)

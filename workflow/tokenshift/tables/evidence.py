@@ -20,7 +20,7 @@ class Evidence:
     """Scores of the pair and its control along the tuned policy's responses, checkpoint scores, sweeps.
 
     Scores are scanned anew by every claim, which reads the columns it needs. Each kind is None, or absent from `sweeps`
-    (by direction and criterion), where the study did not make it.
+    (by direction and criterion), where the study did not make it. `swept`: the sweeps that it made of any pair.
     """
 
     bootstrap: Bootstrap
@@ -28,6 +28,7 @@ class Evidence:
     control: pl.LazyFrame | None = None
     checkpoint_scores: pl.LazyFrame | None = None
     sweeps: dict[tuple[str, str], Sweep] = field(default_factory=dict)
+    swept: frozenset[tuple[str, str]] = frozenset()
 
     def held(self, kind: str) -> pl.LazyFrame:
         """The rows called `kind`. Raises NotMeasured without it."""
@@ -47,8 +48,11 @@ class Evidence:
         return self.sweeps[direction, criterion]
 
     def random_controls(self, direction: str) -> list[str]:
-        """The strictest random controls that the study made in that direction; the plain one where it made none."""
-        return strictest_controls({criterion for of, criterion in self.sweeps if of == direction}) or ["random"]
+        """The strictest random controls that the study made in that direction, of this pair or another.
+
+        The plain one where it made none.
+        """
+        return strictest_controls({criterion for of, criterion in self.swept if of == direction}) or ["random"]
 
 
 def gather(pair: str, control: str | None, problem_set: str, files: dict[str, Files], bootstrap: Bootstrap) -> Evidence:
@@ -66,4 +70,5 @@ def gather(pair: str, control: str | None, problem_set: str, files: dict[str, Fi
         control and scan_scores(control),
         checkpoint_scores and scan("checkpoint_scores", checkpoint_scores),
         sweeps,
+        frozenset(key[2:] for key in files["cross_samples"]),
     )

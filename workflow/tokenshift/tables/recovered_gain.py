@@ -57,9 +57,8 @@ def table(cross_samples: Sequence[Path], bootstrap: Bootstrap) -> pl.DataFrame:
 
     gap: accuracy of the intervention alone minus that of the primary alone. recovered_gain is null where the gap's
     interval reaches 0. gain_per_replaced: accuracy that each effective token gains, or loses in reverse.
-    sufficient_share and sufficient_count are the smallest effective share and count that
-    `reaching` finds, with the threshold at which they are, and null where it finds none; in their names _paired says
-    which interval.
+    sufficient_share and sufficient_count are the smallest effective share and count that `reaching` finds, with the
+    threshold at which they are, and null where it finds none; in their names _paired says which interval.
     """
     tables = []
     for path in cross_samples:
