@@ -90,8 +90,9 @@ def test_statement_tells_measurements_of_one_claim_apart():
 
 def test_an_inconclusive_claim_says_how_many_problems_would_decide_it():
     lines = claim_lines(claim_rows(["heldout"]))
-    last = " ".join(lines[-4:])
+    last = " ".join(lines[-5:])
     assert "Problems that would decide what is inconclusive" in last
+    assert "C1 truncated dapo 640;" in last
     assert "C8 dapo 640; C8 grpo 640" in last
     decided = [row for row in claim_rows(["heldout"]) if row["verdict"] == "supports"]
     assert not any("would decide" in line for line in claim_lines(decided))

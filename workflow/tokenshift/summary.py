@@ -90,11 +90,13 @@ def claim_lines(rows: list[dict[str, str]]) -> list[str]:
     counts = Counter(row["verdict"] for row in rows)
     lines += ["", ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())]
     undecided = [
-        f"{row['claim']} {row['pair']} {row['problems_to_decide']}" for row in rows if row["problems_to_decide"]
+        f"{' '.join(filter(None, (row['claim'], row['variant'], row['pair'])))} {row['problems_to_decide']}"
+        for row in rows
+        if row["problems_to_decide"]
     ]
     if undecided:
         said = f"Problems that would decide what is inconclusive, were the estimate to stay: {'; '.join(undecided)}"
-        lines += textwrap.wrap(said, WIDTH, break_on_hyphens=False)
+        lines += textwrap.wrap(said, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     return lines
 
 

@@ -21,7 +21,7 @@ VERDICTS = {
 SIDES = {"above": ">", "below": "<"}
 ROW, COLUMN, LEGEND = 0.32, 1.2, 0.4  # inches
 # Inches from the left: the claim in words, its bound, what the paper reports; the last where no paper's value is shown.
-SAID, BOUND, PAPER = 0.42, 3.45, 3.85
+SAID, BOUND, PAPER = 0.42, 3.45, 3.95
 PAPER_WIDTH, PAPER_CHARACTERS = 1.75, 30
 
 
