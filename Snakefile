@@ -19,6 +19,7 @@ include: "workflow/rules/cross_samples.smk"
 include: "workflow/rules/shards.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/viewer.smk"
 include: "workflow/rules/start.smk"
 include: "workflow/rules/audit.smk"
 
@@ -32,6 +33,7 @@ rule all:
     input:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.{{form}}", figure=TABLES, form=["pdf", "png", "csv"]),
+        expand(f"{RESULTS}/viewer/{{pair}}-{{problem_set}}.html", pair=STUDY.pairs, problem_set=STUDY.evaluation.sets),
 
 
 onsuccess:

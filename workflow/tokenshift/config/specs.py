@@ -292,6 +292,22 @@ class ClaimsSpec(AnyTableSpec):
     analysis: Analysis
 
 
+class ViewerSpec(Spec):
+    """The spec of viewer.py: names, the evaluation's sampling distribution, and what counts as high JS (nats).
+
+    page: hash of the page that the data are put into.
+    """
+
+    page: str
+    study: str
+    pair: str
+    set: str
+    base: str
+    tuned: str
+    truncation: Truncation
+    high: float
+
+
 class FigureSpec(Spec):
     """The spec of the scripts of figures that need nothing but their table."""
 

@@ -1,0 +1,60 @@
+"""The token viewer: responses of a pair with their scores and cross-samples, to be read in a browser.
+
+A page of 960 responses of 5,000 tokens takes MINUTES and MEMORY (benchmarks/viewer.md).
+"""
+
+
+def shown_scores(wildcards):
+    """Scores along the responses of the pair's own policies."""
+    own = [trajectory for trajectory in OWN if trajectory in STUDY.trajectories(wildcards.pair)]
+    return [f"{RESULTS}/scores/{wildcards.pair}/{wildcards.problem_set}/{trajectory}.parquet" for trajectory in own]
+
+
+def shown_sweeps(wildcards):
+    """Sweeps of the first criterion, which is where switching follows the scores; none of a pair that has none."""
+    if wildcards.pair not in STUDY.cross_sampling.pairs or not STUDY.cross_sampling.criteria:
+        return []
+    criterion = STUDY.cross_sampling.criteria[0]
+    folder = f"{RESULTS}/cross_samples/{wildcards.pair}/{wildcards.problem_set}"
+    return [f"{folder}/{direction}-{criterion}.parquet" for direction in STUDY.cross_sampling.directions]
+
+
+rule viewer:
+    input:
+        problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
+        vocabulary=f"{RESULTS}/vocabularies/{{pair}}.parquet",
+        base=lambda w: f"{RESULTS}/rollouts/{STUDY.pairs[w.pair].base}/{w.problem_set}.parquet",
+        tuned=lambda w: f"{RESULTS}/rollouts/{STUDY.pairs[w.pair].tuned}/{w.problem_set}.parquet",
+        scores=shown_scores,
+        cross_samples=shown_sweeps,
+    output:
+        page=f"{RESULTS}/viewer/{{pair}}-{{problem_set}}.html",
+        chunks=f"{RESULTS}/viewer/{{pair}}-{{problem_set}}/manifest.json",
+    log:
+        f"{RESULTS}/logs/viewer/{{pair}}-{{problem_set}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/viewer/{{pair}}-{{problem_set}}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        spec=lambda w: spec(
+            "viewer.py",
+            "analysis",
+            page=file_hash(ROOT / "workflow/tokenshift/viewer/page.html"),
+            study=STUDY.name,
+            pair=w.pair,
+            set=w.problem_set,
+            base=STUDY.pairs[w.pair].base,
+            tuned=STUDY.pairs[w.pair].tuned,
+            truncation=evaluation_truncation(),
+            high=STUDY.analysis.high,
+        ),
+    message:
+        "Viewer of {wildcards.pair} on {wildcards.problem_set}"
+    shell:
+        "python $SCRIPTS/viewer.py --spec {params.spec:q} --problems {input.problems} --vocabulary {input.vocabulary}"
+        " --base {input.base} --tuned {input.tuned} --scores {input.scores} --cross-samples {input.cross_samples}"
+        " --output {output.page} --output-chunks $(dirname {output.chunks}) 2> {log}"
