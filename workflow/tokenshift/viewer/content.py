@@ -15,7 +15,12 @@ from tokenshift.viewer.text import token_texts
 
 
 def blocks(
-    spec: ViewerSpec, problems: Path, vocabulary: Path, rollouts: responses.Named, scores: responses.Named, sweeps: Sequence[Path]
+    spec: ViewerSpec,
+    problems: Path,
+    vocabulary: Path,
+    rollouts: responses.Named,
+    scores: responses.Named,
+    sweeps: Sequence[Path],
 ) -> Iterator[tuple[str, str]]:
     """Names and packed data (columns.pack) of a page's blocks, in the order in which they are read.
 

@@ -71,7 +71,9 @@ def positions(problem_id: str, responses: pl.DataFrame, rollouts: Named, scores:
     values = {name: np.full(total, np.nan) for name in SHOWN}
     rank = np.zeros(total, np.int64)
     counts = {name: np.zeros(total, np.int64) for name in POLICIES}
-    candidates: dict[str, list[np.ndarray]] = {name: [] for name in ("ids_base", "logps_base", "ids_tuned", "logps_tuned")}
+    candidates: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("ids_base", "logps_base", "ids_tuned", "logps_tuned")
+    }
     for policy, name in enumerate(POLICIES):
         here = pl.col("problem_id") == problem_id
         own = keys.filter(policy=policy).lazy()
