@@ -114,7 +114,7 @@ def test_a_search_finds_every_occurrence_by_falling_js(viewer, scores):
     listed = [float(row.text.split("JS ")[1].split()[0]) for row in viewer.all(".occurrence")]
     assert len(listed) > 10
     np.testing.assert_allclose(listed, found["js"].head(len(listed)), rtol=0.01, atol=1e-4)
-    assert all(row.text == "␣Wait" for row in viewer.all(".occurrence mark"))
+    assert all(row.get_attribute("textContent") == " Wait" for row in viewer.all(".occurrence mark"))
     viewer.all(".occurrence")[2].click()
     where = found.row(2, named=True)
     viewer.wait(lambda: viewer.chosen() == where["position"])

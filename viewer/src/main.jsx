@@ -108,7 +108,7 @@ function Both({ study, block, r, place, theme, onChoose, onHover }) {
 function Viewer({ study }) {
   const [theme, switchTheme] = useTheme();
   const [filters, setFilters] = useState(EVERYTHING);
-  const [place, setPlace] = useState(() => ({ r: 0, token: null, jumped: 0, view: "text", shade: "js", sweep: 0, query: "", ...read(study, location.hash) }));
+  const [place, setPlace] = useState(() => ({ r: 0, token: null, jumped: 1, view: "text", shade: "js", sweep: 0, query: "", ...read(study, location.hash) }));
   const [hovered, setHovered] = useState(null); // { r, token }
   const [help, setHelp] = useState(false);
   const [listOpen, setListOpen] = useState(false);

@@ -36,7 +36,11 @@ export function ResponseText({ study, block, r, shade, marks, chosen, jumped, ho
   }, []);
   useEffect(() => view.current.show(content), [block, r]);
   useEffect(() => view.current.reshade(content), [shade, marks]);
-  useEffect(() => view.current.choose(chosen, jumped), [chosen, jumped, block, r]);
+  const seen = useRef(0);
+  useEffect(() => {
+    view.current.choose(chosen, jumped !== seen.current);
+    seen.current = jumped;
+  }, [chosen, jumped, block, r]);
 
   return (
     <>

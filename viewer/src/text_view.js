@@ -32,6 +32,9 @@ export class TextView {
     };
     element.addEventListener("pointerover", (event) => onHover(positionOf(event)));
     element.addEventListener("pointerleave", () => onHover(null));
+    // What is filled above a token that was jumped to moves it; it is held in view until the reader scrolls.
+    this.held = null;
+    for (const kind of ["wheel", "touchmove", "pointerdown"]) element.parentElement.addEventListener(kind, () => (this.held = null), { passive: true });
     element.addEventListener("click", (event) => {
       const position = positionOf(event);
       if (position !== null) onChoose(position);
@@ -42,6 +45,7 @@ export class TextView {
     this.observer.disconnect();
     this.content = content;
     this.chosen = null;
+    this.held = null;
     this.bounds = passages(content.length, content.textAt);
     this.element.replaceChildren(
       ...this.bounds.slice(0, -1).map((begin, index) => {
@@ -56,8 +60,11 @@ export class TextView {
   }
 
   visit({ target, isIntersecting }) {
-    if (isIntersecting) this.fill(target);
-    else if (target.childElementCount > 0) {
+    const holds = this.held !== null && this.passageOf(this.held) === target;
+    if (isIntersecting || holds) {
+      this.fill(target);
+      if (this.held !== null) this.spanAt(this.held)?.scrollIntoView({ block: "center" });
+    } else if (target.childElementCount > 0) {
       target.style.minHeight = `${target.offsetHeight}px`;
       target.replaceChildren();
     }
@@ -103,13 +110,19 @@ export class TextView {
     before?.setAttribute("aria-selected", false);
     this.chosen = position;
     if (position === null || position >= this.content.length) return;
-    const passage = this.element.children[this.bounds.findLastIndex((begin) => begin <= position)];
-    this.fill(passage);
+    this.fill(this.passageOf(position));
     const span = this.spanAt(position);
     span.classList.add("chosen");
     span.setAttribute("aria-selected", true);
     this.element.setAttribute("aria-activedescendant", span.id);
-    if (scroll) span.scrollIntoView({ block: "center" });
+    if (scroll) {
+      this.held = position;
+      span.scrollIntoView({ block: "center" });
+    }
+  }
+
+  passageOf(position) {
+    return this.element.children[this.bounds.findLastIndex((begin) => begin <= position)];
   }
 
   spanAt(position) {
