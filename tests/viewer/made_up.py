@@ -60,7 +60,7 @@ def write_files(made: MadeUp, folder: Path) -> dict[str, Path]:
             ("rollouts", schemas.ROLLOUTS, _rollouts),
             ("scores", schemas.SCORES, _scores),
         ):
-            files[f"{kind}-{name}"] = folder / f"{kind}-{name}.parquet"
+            files[f"{kind}-{name}"] = folder / kind / f"{name}.parquet"
             parts = (made_of(made, problem, policy) for problem in range(len(ids)))
             write_parquet_parts(files[f"{kind}-{name}"], parts, schema, {}, ())
         sweep = files["forward-js" if name == "base" else "reverse-js"]

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from made_up import MadeUp, as_bytes, page_blocks, write_files, write_viewer
+from made_up import POLICIES, SPEC, MadeUp, as_bytes, page_blocks, write_files, write_viewer
 from tokenshift.artifacts import write_parquet
 from tokenshift.schemas import SCORES
 from tokenshift.viewer import page
 from tokenshift.viewer.columns import rounded
+from tokenshift.viewer.content import blocks
 from tokenshift.viewer.text import byte_of_character, token_texts
 
 MADE = MadeUp([("p-1", "1 + 1", "2"), ("p-0", "2 + 2", "4"), ("p-2", "3 + 3", "6")], samples=3, swept=2)
@@ -161,3 +162,20 @@ def test_pieces_of_sentencepiece_and_single_characters():
 
 def test_the_alphabet_is_that_of_transformers():
     assert byte_of_character() == {character: byte for byte, character in bytes_to_unicode().items()}
+
+
+@pytest.mark.parametrize("scored", [[], ["base"], ["tuned"]])
+def test_a_pair_of_which_not_both_trajectories_were_scored(files, scored):
+    made = dict(
+        blocks(
+            SPEC,
+            problems=files["problems"],
+            vocabulary=files["vocabulary"],
+            rollouts={name: files[f"rollouts-{name}"] for name in POLICIES},
+            scores={name: files[f"scores-{name}"] for name in scored},
+            sweeps=[],
+        )
+    )
+    js = unpacked(made["search"])[1]["js"].reshape(3, 2, -1)
+    for policy, name in enumerate(POLICIES):
+        assert np.isnan(js[:, policy]).all() == (name not in scored)

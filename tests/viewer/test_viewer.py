@@ -36,8 +36,8 @@ def viewer(driver, written):
 @pytest.fixture(scope="module")
 def scores(written) -> pl.DataFrame:
     """All positions that the page shows, in its order."""
-    files = [written.parent / f"made/scores-{policy}.parquet" for policy in ("base", "tuned")]
-    tables = [pl.read_parquet(file).with_columns(policy=pl.lit(file.stem[7:])) for file in files]
+    files = [written.parent / f"made/scores/{policy}.parquet" for policy in ("base", "tuned")]
+    tables = [pl.read_parquet(file).with_columns(policy=pl.lit(file.stem)) for file in files]
     return pl.concat(tables).sort("problem_id", "policy", "sample", "position")
 
 
@@ -90,7 +90,7 @@ def test_the_keyboard_reaches_every_token_and_response(viewer, scores):
 def test_filters_let_through_what_the_tables_say(viewer, scores):
     viewer.open(FIRST)
     responses = scores.group_by("problem_id", "policy", "sample").agg(js=pl.col("js").max())
-    rollouts = [pl.read_parquet(viewer.file.parent / f"made/rollouts-{policy}.parquet") for policy in ("base", "tuned")]
+    rollouts = [pl.read_parquet(viewer.file.parent / f"made/rollouts/{policy}.parquet") for policy in ("base", "tuned")]
     wrong = rollouts[1].filter(~pl.col("correct"))
     viewer.choose("policy", "tuned")
     viewer.choose("correct", "wrong")

@@ -1,6 +1,6 @@
 """The token viewer: responses of a pair with their scores and cross-samples, to be read in a browser.
 
-A page of 960 responses of 5,000 tokens takes MINUTES and MEMORY (benchmarks/viewer.md).
+A page of 960 responses of 5,000 tokens takes a minute and 0.5 GB (benchmarks/viewer.md).
 """
 
 

@@ -71,8 +71,7 @@ def _index(
     }
     columns |= {name: counted(listed[name].cast(pl.Int64).to_numpy()) for name in ("correct", "stopped")}
     for name in ("mean_js", "highest_js"):
-        js = listed[name] if name in listed.columns else pl.Series([None] * len(listed), dtype=pl.Float64)
-        columns[name] = rounded(js.cast(pl.Float64).to_numpy(), JS_STEP)
+        columns[name] = rounded(listed[name].to_numpy(), JS_STEP)
     if branched is not None:
         for name in ("problem", "sweep", "sample", "step", "length", "replaced", "switched"):
             columns[f"branch_{name}"] = named(branched[name].to_numpy(), 1 + branched[name].max())

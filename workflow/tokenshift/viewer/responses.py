@@ -34,6 +34,8 @@ def index(rollouts: Named, scores: Named, problems: Sequence[str]) -> pl.DataFra
     many positions they are.
     """
     by_policy = []
+    js = pl.col("js").cast(pl.Float64)
+    of_scores = {"scored": pl.len().cast(pl.Float64), "mean_js": js.mean(), "highest_js": js.max()}
     order = pl.DataFrame({"problem_id": problems, "problem": range(len(problems))})
     for policy, name in enumerate(POLICIES):
         rows = scan_parquet(rollouts[name], ROLLOUTS).select(
@@ -46,17 +48,12 @@ def index(rollouts: Named, scores: Named, problems: Sequence[str]) -> pl.DataFra
             length=pl.col("response_token_ids").list.len().cast(pl.Int64),
         )
         if name in scores:
-            js = pl.col("js").cast(pl.Float64)
-            seen = scan_parquet(scores[name], SCORES).group_by("problem_id", "sample")
-            rows = rows.join(
-                seen.agg(scored=pl.len().cast(pl.Int64), mean_js=js.mean(), highest_js=js.max()),
-                on=["problem_id", "sample"],
-                how="left",
-            )
+            seen = scan_parquet(scores[name], SCORES).group_by("problem_id", "sample").agg(**of_scores)
+            rows = rows.join(seen, on=["problem_id", "sample"], how="left")
+        else:
+            rows = rows.with_columns(pl.lit(None, pl.Float64).alias(column) for column in of_scores)
         by_policy.append(rows.join(order.lazy(), on="problem_id").collect(engine="streaming"))
-    if not scores:
-        by_policy[0] = by_policy[0].with_columns(pl.lit(None, pl.Int64).alias("scored"))
-    return pl.concat(by_policy, how="diagonal").with_columns(pl.col("scored").fill_null(0)).sort(KEYS)
+    return pl.concat(by_policy).with_columns(pl.col("scored").fill_null(0).cast(pl.Int64)).sort(KEYS)
 
 
 def positions(problem_id: str, responses: pl.DataFrame, rollouts: Named, scores: Named, size: int) -> dict[str, Column]:
