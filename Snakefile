@@ -32,7 +32,7 @@ rule all:
     default_target: True
     input:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-        expand(f"{RESULTS}/figures/{{figure}}.{{form}}", figure=TABLES, form=["pdf", "png", "csv"]),
+        expand(f"{RESULTS}/figures/{{figure}}.{{form}}", figure=FIGURES, form=["pdf", "png", "csv"]),
         expand(f"{RESULTS}/viewer/{{pair}}-{{problem_set}}.html", pair=STUDY.pairs, problem_set=STUDY.evaluation.sets),
 
 

@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[1]
 PAIRS = {"dapo": 0.15, "simplerl": 0.02, "sft": 0.4}  # share of positions that shift
 SETS, TRAJECTORIES, STEPS = ("aime24", "aime25"), ("tuned", "base"), [20, 40, 60, 80, 100]
 OF_SCORES = (
-    *("sparsity", "entropy_by_js", "js_entropy", "top_k_overlap", "rank_reordering"),
-    *("low_probability", "mass_reallocation"),
+    *("sparsity", "entropy_by_js", "js_entropy", "top_k_overlap", "first_choices"),
+    "mass_reallocation",
 )
 INPUTS = {table: ["scores"] for table in OF_SCORES} | {
     "position_profile": ["scores", "rollouts", "cross_samples"],

@@ -7,6 +7,7 @@ import polars as pl
 
 from tokenshift.config.specs import (
     EntropyByJsFigureSpec,
+    FigureOneSpec,
     FigureSpec,
     HighFigureSpec,
     PairsFigureSpec,
@@ -18,7 +19,7 @@ from tokenshift.registries.criteria import CRITERIA
 PAIRS = ["dapo", "grpo", "sft"]
 CELLS = {"positions": ["all", "high_js"]}
 STRENGTH = {"dapo": 1.0, "grpo": 0.6, "sft": 2.2}  # how much a pair shifts
-INTERCHANGED = {"base_of_tuned_top1": 1.0, "tuned_of_base_top1": 1.6}
+INTERCHANGED = {"tuned_top1_in_base": 1.0, "base_top1_in_tuned": 1.6}
 
 
 def table(keys: dict[str, list], estimate, spread: float = 0.12) -> pl.DataFrame:
@@ -125,10 +126,14 @@ def js_entropy(sets: list[str]) -> pl.DataFrame:
 
 def token_identity(sets: list[str]) -> pl.DataFrame:
     tokens = ["=", ":", "\n", " ", "+", "-", "1", "2", "3", "$x$", "Ġtherefore, we", "中文", None, "0", "a\tb"]
-    keys = {**along(sets), "quantity": ["mean_js", "share_high", "share_of_positions"], "token_id": list(range(15))}
+    keys = {
+        **along(sets),
+        "quantity": ["share_of_js", "mean_js", "share_high", "share_of_positions"],
+        "token_id": list(range(15)),
+    }
 
     def value(row: dict) -> float:
-        scale = {"mean_js": 0.3, "share_high": 0.9, "share_of_positions": 0.05}[row["quantity"]]
+        scale = {"share_of_js": 0.1, "mean_js": 0.3, "share_high": 0.9, "share_of_positions": 0.05}[row["quantity"]]
         return min(1, scale * shift(row) / 2.2 * 0.8 ** row["token_id"])
 
     named = table(keys, value).with_columns(token=pl.col("token_id").map_elements(tokens.__getitem__, pl.String))
@@ -146,26 +151,20 @@ def top_k_overlap(sets: list[str]) -> pl.DataFrame:
     return table(keys, overlap, spread=0.04)
 
 
-def rank_reordering(sets: list[str]) -> pl.DataFrame:
-    directions = ["base_rank_of_tuned_top1", "tuned_rank_of_base_top1"]
-    keys = {**along(sets), **CELLS, "direction": directions, "rank_at_most": [1, 2, 3, 5, 10]}
+def first_choices(sets: list[str]) -> pl.DataFrame:
+    keys = {**along(sets), **CELLS, "direction": list(INTERCHANGED)}
 
     def within(row: dict) -> float:
         miss = 0.3 * shift(row) if row["positions"] == "high_js" else 0.02 * shift(row)
-        return 1 - miss / row["rank_at_most"] * (1 if row["direction"] == directions[0] else 0.8)
+        return 1 - miss / row["level"] / INTERCHANGED[row["direction"]]
 
-    return table(keys, within, spread=0.03)
-
-
-def low_probability(sets: list[str]) -> pl.DataFrame:
-    levels = [0.001, 0.01, 0.05, 0.1]
-    keys = {**along(sets), **CELLS, "direction": list(INTERCHANGED), "probability_below": levels}
-
-    def share(row: dict) -> float:
+    def improbable(row: dict) -> float:
         scale = 1.0 if row["positions"] == "high_js" else 0.05
-        return scale * 0.8 * shift(row) * INTERCHANGED[row["direction"]] * row["probability_below"] ** 0.7
+        return scale * 0.8 * shift(row) * INTERCHANGED[row["direction"]] * row["level"] ** 0.7
 
-    return table(keys, share)
+    ranks = table({**keys, "quantity": ["rank_at_most"], "level": [1.0, 2.0, 3.0, 5.0, 10.0]}, within, spread=0.03)
+    levels = table({**keys, "quantity": ["probability_below"], "level": [0.001, 0.01, 0.05, 0.1]}, improbable)
+    return pl.concat([ranks, levels])
 
 
 def mass_reallocation(sets: list[str]) -> pl.DataFrame:
@@ -394,19 +393,30 @@ def truncation(sets: list[str]) -> pl.DataFrame:
 TABLES = {
     made.__name__: made
     for made in (
-        *(sparsity, position_profile, entropy_by_js, js_entropy, token_identity, top_k_overlap, rank_reordering),
-        *(low_probability, mass_reallocation, evolution, cross_sampling, training, training_curves, claims),
+        *(sparsity, position_profile, entropy_by_js, js_entropy, token_identity, top_k_overlap, first_choices),
+        *(mass_reallocation, evolution, cross_sampling, training, training_curves, claims),
         *(recovered_gain, budget_frontier, replacement_positions, truncation),
     )
 }
+
+# Figures that are drawn from other tables than that of their name.
+DRAWN_FROM = {"figure_1": ["sparsity", "token_identity", "cross_sampling"]}
+FIGURES = [*TABLES, *DRAWN_FROM]
+
+
+def tables_of(figure: str, sets: list[str]) -> list[pl.DataFrame]:
+    """The made-up tables that a figure is drawn from."""
+    return [TABLES[name](sets) for name in DRAWN_FROM.get(figure, [figure])]
+
 
 HASHES = {"code": "", "environment": ""}
 HIGH_SPEC = HighFigureSpec(**HASHES, pairs=PAIRS, high=0.1)
 THRESHOLDS_SPEC = ThresholdsFigureSpec(**HASHES, pairs=PAIRS, high=0.1, near_zero=0.01)
 SPECS = (
     dict.fromkeys(TABLES, FigureSpec(**HASHES))
-    | dict.fromkeys(["evolution", "position_profile", "token_identity"], PairsFigureSpec(**HASHES, pairs=PAIRS))
-    | dict.fromkeys(["top_k_overlap", "rank_reordering", "low_probability", "mass_reallocation"], HIGH_SPEC)
+    | dict.fromkeys(["evolution", "position_profile"], PairsFigureSpec(**HASHES, pairs=PAIRS))
+    | dict.fromkeys(["top_k_overlap", "first_choices", "mass_reallocation", "token_identity"], HIGH_SPEC)
     | dict.fromkeys(["sparsity", "truncation"], THRESHOLDS_SPEC)
+    | {"figure_1": FigureOneSpec(**HASHES, pairs=PAIRS, high=0.1, pair="dapo", set="heldout")}
     | {"entropy_by_js": EntropyByJsFigureSpec(**HASHES, pairs=PAIRS, low_entropy=0.5)}
 )

@@ -25,7 +25,7 @@ SPEC = {
     "truncation": TRUNCATION.plain(),
     "compared": COMPARED.plain(),
 }
-TABLES = ("sparsity", "mass_reallocation", "js_entropy", "top_k_overlap", "rank_reordering", "low_probability")
+TABLES = ("sparsity", "mass_reallocation", "js_entropy", "top_k_overlap", "first_choices")
 
 
 def rollouts(samples: list[int]) -> pl.DataFrame:

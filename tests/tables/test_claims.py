@@ -16,7 +16,7 @@ from tables.examples import (
 )
 from tokenshift.config.specs import TrainingGroups
 from tokenshift.registries.claims import CLAIMS
-from tokenshift.tables import claims, rank_reordering, recovered_gain, sparsity
+from tokenshift.tables import claims, first_choices, recovered_gain, sparsity
 from tokenshift.tables.claims import detectable, problems_to_decide, verdict
 
 INF = math.inf
@@ -94,8 +94,9 @@ def test_every_claim_has_its_rows_for_pairs_that_are_no_control(table):
 def test_claims_use_the_tables_quantities(paths, table):
     share = sparsity.table(paths["scores"][:1], SETTINGS)
     share = share.filter(divergence="js", quantity="share_below", threshold=0.01).row(0, named=True)
-    within = rank_reordering.table(paths["scores"][:1], SETTINGS)
-    within = within.filter(positions="high_js", direction="base_rank_of_tuned_top1", rank_at_most=3).row(0, named=True)
+    within = first_choices.table(paths["scores"][:1], SETTINGS)
+    within = within.filter(positions="high_js", direction="tuned_top1_in_base", quantity="rank_at_most", level=3)
+    within = within.row(0, named=True)
     for claim, expected in (("C1", share), ("C9", within)):
         row = rows(table, claim)[0]
         for column in ("estimate", "ci_low", "ci_high", "n_problems"):

@@ -21,11 +21,10 @@ from tokenshift.errors import StudyError
 from tokenshift.schemas import SCORES
 from tokenshift.tables import (
     entropy_by_js,
+    first_choices,
     js_entropy,
-    low_probability,
     mass_reallocation,
     position_profile,
-    rank_reordering,
     sparsity,
     token_identity,
     top_k_overlap,
@@ -185,13 +184,14 @@ def test_token_identity(path):
     table = token_identity.table([path], [write_vocabulary(path.parents[3])], SETTINGS)
     tokens = COLUMN["token_id"]
     frequent = [token for token in np.unique(tokens) if (tokens == token).sum() >= 5]
-    highest = sorted(frequent, key=lambda token: -JS[tokens == token].mean())[:4]
+    heaviest = sorted(frequent, key=lambda token: -JS[tokens == token].sum())[:4]
     listed = table.filter(quantity="mean_js")
-    assert listed["token_id"].to_list() == highest
-    assert listed["token"].to_list() == [chr(ord("a") + int(token)) for token in highest]
-    for token in highest:
+    assert listed["token_id"].to_list() == heaviest
+    assert listed["token"].to_list() == [chr(ord("a") + int(token)) for token in heaviest]
+    for token in heaviest:
         here = tokens == token
         expected = {
+            "share_of_js": JS[here].sum() / JS.sum(),
             "mean_js": JS[here].mean(),
             "share_high": (JS[here] > 0.1).mean(),
             "share_of_positions": here.mean(),
@@ -227,22 +227,16 @@ def test_top_k_overlap(path):
         assert row["estimate"] == pytest.approx(np.array(shares)[high(row["positions"])].mean())
 
 
-def test_rank_reordering(path):
-    ranks = {
-        "base_rank_of_tuned_top1": "rank_in_base_of_tuned_top1",
-        "tuned_rank_of_base_top1": "rank_in_tuned_of_base_top1",
-    }
-    for row in rank_reordering.table([path], SETTINGS).iter_rows(named=True):
-        within = COLUMN[ranks[row["direction"]]] <= row["rank_at_most"]
-        assert row["estimate"] == pytest.approx(within[high(row["positions"])].mean())
-
-
-def test_low_probability(path):
-    table = low_probability.table([path], SETTINGS)
-    assert table["probability_below"].unique().sort().to_list() == [0.001, 0.01, 0.05, 0.1]
+def test_first_choices(path):
+    table = first_choices.table([path], SETTINGS)
+    assert table.filter(quantity="probability_below")["level"].unique().sort().to_list() == [0.001, 0.01, 0.05, 0.1]
     for row in table.iter_rows(named=True):
-        improbable = np.exp(COLUMN[f"logp_{row['direction']}"]) < row["probability_below"]
-        assert row["estimate"] == pytest.approx(improbable[high(row["positions"])].mean())
+        other, first = ("base", "tuned") if row["direction"] == "tuned_top1_in_base" else ("tuned", "base")
+        if row["quantity"] == "rank_at_most":
+            holds = COLUMN[f"rank_in_{other}_of_{first}_top1"] <= row["level"]
+        else:
+            holds = np.exp(COLUMN[f"logp_{other}_of_{first}_top1"]) < row["level"]
+        assert row["estimate"] == pytest.approx(holds[high(row["positions"])].mean())
 
 
 def test_mass_reallocation(path):

@@ -10,9 +10,9 @@ import pyarrow as pa
 from tokenshift import schemas
 from tokenshift.artifacts import write_parquet, write_parquet_parts
 from tokenshift.config.specs import ViewerSpec
+from tokenshift.tables.token_texts import byte_of_character
 from tokenshift.viewer.content import blocks
 from tokenshift.viewer.page import write_page
-from tokenshift.viewer.text import byte_of_character
 
 POLICIES = ("base", "tuned")
 WORDS = ["<end>", " 1", " 2", " 3", " plus", " is", ",", "\n", " so", " Wait", "é"]

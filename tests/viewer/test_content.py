@@ -14,10 +14,10 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from made_up import POLICIES, SPEC, MadeUp, as_bytes, page_blocks, write_files, write_viewer
 from tokenshift.artifacts import write_parquet
 from tokenshift.schemas import SCORES
+from tokenshift.tables.token_texts import byte_of_character, token_texts
 from tokenshift.viewer import page
 from tokenshift.viewer.columns import rounded
 from tokenshift.viewer.content import blocks
-from tokenshift.viewer.text import byte_of_character, token_texts
 
 MADE = MadeUp([("p-1", "1 + 1", "2"), ("p-0", "2 + 2", "4"), ("p-2", "3 + 3", "6")], samples=3, swept=2)
 

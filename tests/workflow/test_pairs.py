@@ -81,7 +81,7 @@ def study(tmp_path_factory) -> tuple[Checkout, dict]:
 def test_every_pair_is_in_every_table_and_the_figures_are_there(study):
     project, pairs = study
     tables = project.root / "results/pairs/tables"
-    for table in ("sparsity", "rank_reordering", "cross_sampling", "recovered_gain", "claims"):
+    for table in ("sparsity", "first_choices", "cross_sampling", "recovered_gain", "claims"):
         assert set(pl.read_csv(tables / f"{table}.csv")["pair"]) >= set(pairs), table
         assert (project.root / f"results/pairs/figures/{table}.pdf").stat().st_size > 0
 

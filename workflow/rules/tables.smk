@@ -16,8 +16,7 @@ def tables():
     yield "entropy_by_js", scores, measures | {"low_entropy": bounds.low_entropy}
     yield "js_entropy", scores, measures
     yield "top_k_overlap", scores, measures
-    yield "rank_reordering", scores, measures
-    yield "low_probability", scores, measures
+    yield "first_choices", scores, measures
     yield "mass_reallocation", scores, measures
     along = {**scores, **rollouts, "cross_samples": scored_cross_samples()}
     yield "position_profile", along, measures | {"pairs": pairs}

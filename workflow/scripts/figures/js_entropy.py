@@ -15,11 +15,17 @@ from tokenshift.figures.style import DARK, arrange, facets, main_trajectory, mak
 POLICIES = {"base": "entropy of the base", "tuned": "entropy of the tuned policy"}
 SHARES = LogNorm(1e-5, 1)  # fixed, so that figures of different studies can be compared
 COLOURS = "YlGnBu"
+LABELLED = 0.01  # a cell with at least so many of the positions has its percentage in it
 
 
 def select(table: pl.DataFrame) -> pl.DataFrame:
+    """All cells of the bins, of either quantity, up to the highest in which any panel has positions."""
     keys = ("set", "policy", "pair", "js_low", "entropy_low")
-    return arrange(main_trajectory(table), *keys, policy=POLICIES)
+    drawn = arrange(main_trajectory(table), *keys, policy=POLICIES)
+    filled = drawn.filter(pl.col("estimate") > 0)
+    if filled.is_empty():
+        return drawn
+    return drawn.filter(*(pl.col(f"{key}_low") <= filled[f"{key}_low"].max() for key in ("js", "entropy")))
 
 
 def edges(rows: pl.DataFrame, quantity: str) -> list[float]:
@@ -32,6 +38,10 @@ def draw_cells(axes: Axes, rows: pl.DataFrame) -> None:
     of_js, of_entropy = edges(rows, "js"), edges(rows, "entropy")
     shares = numbers(rows, "estimate").reshape(len(of_js) - 1, len(of_entropy) - 1)
     empty = ~(shares > 0)
+    for across, up in np.argwhere(shares >= LABELLED):
+        ink = "white" if SHARES(shares[across, up]) > 0.62 else DARK
+        place = {"ha": "center", "va": "center", "fontsize": 5.5, "color": ink}
+        axes.text(across + 0.5, up + 0.5, f"{100 * shares[across, up]:.0f}", **place)
     axes.pcolormesh(np.ma.masked_array(shares.T, empty.T), norm=SHARES, cmap=COLOURS, linewidth=0.4, edgecolor="white")
     axes.set_xticks(
         range(len(of_js)), [f"{edge:.3g}" for edge in of_js], rotation=45, ha="right", rotation_mode="anchor"
@@ -47,7 +57,8 @@ def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
         axes.set(xlabel="JS divergence (nats)", ylabel="entropy (nats)")
         axes.label_outer()
     colours = ScalarMappable(SHARES, matplotlib.colormaps[COLOURS])
-    bar = figure.colorbar(colours, ax=figure.axes, label="share of positions", location="bottom", aspect=50, shrink=0.6)
+    bar = figure.colorbar(colours, ax=figure.axes, location="bottom", aspect=50, shrink=0.6)
+    bar.set_label("share of positions (percent in the cells)")
     bar.outline.set_edgecolor(DARK)
     return figure
 

@@ -9,8 +9,7 @@ from tokenshift.config.specs import PairsFigureSpec
 from tokenshift.figures.style import (
     arrange,
     band,
-    facets,
-    ground,
+    canvas,
     legend,
     main_trajectory,
     make_figure,
@@ -20,10 +19,10 @@ from tokenshift.figures.style import (
 )
 
 LABELS = {
-    "start": "token, counted from the start",
+    "start": "tokens from the start",
     "relative": "part of the response (%)",
-    "end": "token, counted from the end",
-    "answer": "token, counted from the answer's first",
+    "end": "tokens from the end",
+    "answer": "tokens from the final answer's first",
 }
 
 
@@ -45,27 +44,44 @@ def centres(rows: pl.DataFrame, origin: str) -> np.ndarray:
 
 def draw(drawn: pl.DataFrame, spec: PairsFigureSpec) -> Figure:
     looks = pair_looks(spec.pairs)
-    unnamed = dict.fromkeys(LABELS, "")
-    figure, panels = facets(drawn, ["set"], "origin", unnamed, height=2.3, sharex="col", sharey="row")
-    for axes, rows in panels:
-        origin = rows["origin"][0]
+    origins = drawn["origin"].unique(maintain_order=True).to_list()
+    sets = drawn["set"].unique(maintain_order=True).to_list()
+    # Two panels beside one another: four would be too narrow to read.
+    rows_of_set = (len(origins) + 1) // 2
+    figure, grid = canvas(rows_of_set * len(sets), 2, height=1.9, sharey=True)
+    for axes, place in zip(grid.flat, [(name, origin) for name in sets for origin in spread(origins)], strict=True):
+        problem_set, origin = place
+        if origin is None:
+            axes.set_axis_off()
+            continue
+        rows = drawn.filter(set=problem_set, origin=origin)
         for (pair,), profile in rows.group_by("pair", maintain_order=True):
-            style = {"marker": looks[pair].marker, "markersize": 2.5}
+            style = {"marker": looks[pair].marker, "markersize": 2.5, "linewidth": 1.1}
             band(axes, centres(profile, origin), profile, looks[pair].colour, **style)
+        if len(sets) > 1:
+            axes.set_title(problem_set)
         axes.set(xlabel=LABELS[origin], ylabel="mean JS (nats)")
         if origin == "answer":
             axes.set_xscale("symlog", linthresh=1)
             axes.xaxis.set_major_formatter("{x:g}")
+            axes.axvline(0, color="0.6", linewidth=0.8, linestyle=":")
         elif origin != "relative":
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
             last = rows["bin_high"].max()
             # Responses end at the right of every panel.
             axes.set_xlim((0.8, 1.25 * last) if origin == "start" else (1.25 * last, 0.8))
-        axes.label_outer()
-    ground(panels)
+    for axes in grid[:, 1]:
+        axes.set_ylabel("")
+    top = grid[0, 0].get_ylim()[1]
+    grid[0, 0].set_ylim(-0.02 * top, top)
     legend(figure, pair_handles(drawn, looks))
     return figure
+
+
+def spread(origins: list[str]) -> list[str | None]:
+    """Two panels a row; None where the last row has a place too many."""
+    return [*origins, *[None] * (len(origins) % 2)]
 
 
 def main() -> None:

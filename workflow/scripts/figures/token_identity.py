@@ -1,80 +1,86 @@
-"""Draw mean JS by token: which tokens carry the shifts, and how much of JS identity explains."""
+"""Draw which tokens carry the JS, and whether the same token does so wherever it occurs."""
 
-import matplotlib
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 
 from tokenshift.command import run
-from tokenshift.config.specs import PairsFigureSpec
-from tokenshift.figures.style import DARK, MUTED, arrange, canvas, main_trajectory, make_figure, numbers, pair_looks
+from tokenshift.config.specs import HighFigureSpec
+from tokenshift.figures.style import arrange, main_trajectory, make_figure, numbers, pair_looks, panel_pairs
+from tokenshift.figures.tokens import visible
 
-QUANTITIES = ["variance_explained", "mean_js", "share_of_positions"]
-VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
-LONGEST = 12  # characters of a token's label
-MARGIN, ROW = 1.1, 0.155  # inches around a panel's bars, and of each
+QUANTITIES = ["variance_explained", "share_of_js", "share_high", "share_of_positions"]
+MARGIN, ROW = 1.25, 0.165  # inches around a panel's bars, and of each
+LISTED = 12  # tokens
 
 
 def select(table: pl.DataFrame) -> pl.DataFrame:
-    return arrange(main_trajectory(table), "set", "pair", "quantity", quantity=QUANTITIES)
+    rows = main_trajectory(table)
+    place = pl.int_range(pl.len()).over("pair", "set", "quantity")
+    return arrange(rows.filter(place < LISTED), "set", "pair", "quantity", quantity=QUANTITIES)
 
 
-def visible(token: str | None, token_id: int, glyphs: set[int]) -> str:
-    """The token with its white space made visible; characters without a glyph as their code points."""
-    if not token:
-        return f"id {token_id}"
-    shown = (VISIBLE.get(character, character) for character in token)
-    text = "".join(c if c.isprintable() and ord(c) in glyphs else f"\\u{ord(c):04x}" for c in shown)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-
-def draw_tokens(axes: Axes, rows: pl.DataFrame, colour: object, glyphs: set[int]) -> None:
-    """Bars of mean JS, highest on top, each with its interval; at the right each token's share of positions."""
-    bars = rows.filter(quantity="mean_js")
-    shares = rows.filter(quantity="share_of_positions").select("token_id", share="estimate")
-    bars = bars.join(shares, on="token_id", how="left", maintain_order="left")
+def draw_share(axes: Axes, rows: pl.DataFrame, colour: object) -> None:
+    """A bar for each token's share of all JS, with the share of all positions that it takes as a tick in it."""
+    bars, positions = (rows.filter(quantity=quantity) for quantity in ("share_of_js", "share_of_positions"))
     y = range(len(bars))
-    axes.barh(y, numbers(bars, "estimate"), color=colour, alpha=0.7, height=0.72, linewidth=0)
-    axes.hlines(y, numbers(bars, "ci_low"), numbers(bars, "ci_high"), color=DARK, linewidth=0.9)
-    labels = [visible(token, token_id, glyphs) for token, token_id in bars.select("token", "token_id").iter_rows()]
+    axes.barh(y, 100 * numbers(bars, "estimate"), color=colour, alpha=0.55, height=0.72, linewidth=0)
+    axes.hlines(y, 100 * numbers(bars, "ci_low"), 100 * numbers(bars, "ci_high"), color=colour, linewidth=1.1)
+    beside = bars.join(positions.select("token_id", expected="estimate"), on="token_id", how="left")
+    axes.plot(
+        100 * numbers(beside, "expected"), y, marker="|", markersize=7, linestyle="", color="black", markeredgewidth=1.2
+    )
+    labels = [visible(token, token_id) for token, token_id in bars.select("token", "token_id").iter_rows()]
     axes.set_yticks(y, labels, parse_math=False)
-    beside = {"xycoords": axes.get_yaxis_transform(), "va": "center", "color": MUTED, "fontsize": 6}
-    for row, share in enumerate(bars["share"]):
-        if share is not None:
-            axes.annotate(f"{100 * share:.2g} %", (1.01, row), annotation_clip=False, **beside)
+
+
+def draw_contexts(axes: Axes, rows: pl.DataFrame, colour: object) -> None:
+    """At what share of its own positions each token has high JS: at 0 or 1, were its identity all that matters."""
+    high = rows.filter(quantity="share_high")
+    y = range(len(high))
+    axes.hlines(y, 100 * numbers(high, "ci_low"), 100 * numbers(high, "ci_high"), color=colour, linewidth=1.1)
+    axes.plot(100 * numbers(high, "estimate"), y, marker="o", linestyle="", color=colour)
+    axes.set(xlim=(-4, 104))
+    axes.set_xticks([0, 50, 100])
+    axes.tick_params(labelleft=False)
+
+
+def rest(rows: pl.DataFrame) -> str:
+    """What the tokens that are not drawn carry, in words; empty where it was not measured."""
+    shares = rows.filter(quantity="share_of_js")["estimate"]
+    return "" if shares.is_empty() or shares.has_nulls() else f"other tokens: {1 - shares.sum():.0%} of JS"
 
 
 def explained(rows: pl.DataFrame) -> str:
-    """What identity explains of the variance of JS, in words; empty where it was not measured."""
+    """What share of the variance of JS identity explains, in words; empty where it was not measured."""
     measured = rows.filter(pl.col("estimate").is_not_null(), quantity="variance_explained")
     if measured.is_empty():
         return ""
     estimate, low, high = measured.select("estimate", "ci_low", "ci_high").row(0)
     interval = "" if low is None else f" [{low:.2f}, {high:.2f}]"
-    return f"variance explained:\n{estimate:.2f}{interval}"
+    return f"identity explains\n{estimate:.2f}{interval}"
 
 
-def draw(drawn: pl.DataFrame, spec: PairsFigureSpec) -> Figure:
+def draw(drawn: pl.DataFrame, spec: HighFigureSpec) -> Figure:
     looks = pair_looks(spec.pairs)
-    glyphs = set(get_font(findfont(matplotlib.rcParams["font.sans-serif"][0])).get_charmap())
-    sets, pairs = (drawn[key].unique().sort().to_list() for key in ("set", "pair"))
-    most = max(len(part) for part in drawn.filter(quantity="mean_js").partition_by("set", "pair") or [[None]])
-    figure, grid = canvas(len(sets), len(pairs), height=MARGIN + ROW * most, sharex="row")
-    for axes_row, problem_set in zip(grid, sets, strict=True):
-        for axes, pair in zip(axes_row, pairs, strict=True):
-            rows = drawn.filter(set=problem_set, pair=pair)
-            draw_tokens(axes, rows, looks[pair].colour, glyphs)
-            name = pair if len(sets) == 1 else f"{problem_set} · {pair}"
-            axes.set_title(f"{name}\n{explained(rows)}", fontsize=6.5)
-            axes.set(xlabel="mean JS (nats)", ylim=(most - 0.4, -0.6))
+    most = max((len(part) for part in drawn.filter(quantity="share_of_js").partition_by("set", "pair")), default=1)
+    figure, panels = panel_pairs(drawn, "set", "pair", height=MARGIN + ROW * most, ratios=(2.4, 1))
+    for (shares, contexts), rows in panels:
+        pair = rows["pair"][0]
+        draw_share(shares, rows, looks[pair].colour)
+        draw_contexts(contexts, rows, looks[pair].colour)
+        name = pair if drawn["set"].n_unique() == 1 else f"{rows['set'][0]} · {pair}"
+        shares.set_title(f"{name}\n{explained(rows)}\n{rest(rows)}", fontsize=6.5)
+        shares.set(xlabel="% of all JS (bar),\nof all positions (tick)", xlim=(0, None))
+        contexts.set(xlabel=f"% of its own\nwith JS > {spec.high:g}")
+        for axes in (shares, contexts):
+            axes.set_ylim(most - 0.4, -0.6)
             axes.grid(axis="y", visible=False)
-        axes.set_xlim(0, axes.get_xlim()[1])
     return figure
 
 
 def main() -> None:
-    make_figure(__doc__, PairsFigureSpec, select, draw)
+    make_figure(__doc__, HighFigureSpec, select, draw)
 
 
 if __name__ == "__main__":

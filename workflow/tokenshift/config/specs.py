@@ -330,6 +330,13 @@ class ThresholdsFigureSpec(HighFigureSpec):
     near_zero: float
 
 
+class FigureOneSpec(HighFigureSpec):
+    """The spec of figures/figure_1.py: the pair and the problem set that it tells of."""
+
+    pair: str
+    set: str
+
+
 class EntropyByJsFigureSpec(PairsFigureSpec):
     """The spec of figures/entropy_by_js.py: as in the spec of its table."""
 

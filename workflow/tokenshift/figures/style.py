@@ -7,6 +7,7 @@ import argparse
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.style
@@ -29,9 +30,10 @@ INTERVALS = ("ci_low", "ci_high", "problems_low", "problems_high", "seeds_low", 
 NUMBER_COLUMNS = ("threshold", "estimate", "bound", *INTERVALS)
 DARK, MUTED, FAINT = "0.15", "0.4", "0.75"
 MARKERS = "osD^vPX<>*"
+POLICY_COLOURS = {"base": "#2f7fc1", "tuned": "#d97a08"}  # as in the viewer
 TEXT_WIDTH, COLUMN_WIDTH, NARROWEST_PANEL = 6.8, 3.4, 2.2  # inches
 
-Select = Callable[[pl.DataFrame], pl.DataFrame]
+Select = Callable[..., pl.DataFrame]  # of the figure's tables
 Draw = Callable[[pl.DataFrame, Spec], Figure]
 
 
@@ -44,26 +46,27 @@ class Look:
 
 
 def make_figure(description: str | None, spec: type[Spec], select: Select, draw: Draw) -> None:
-    """Command line of a figure's script: read the table, draw the selected rows, write PDF, PNG and those rows as CSV.
+    """Command line of a figure's script: read its tables, draw the selected rows, write PDF, PNG and those rows as CSV.
 
     `spec` is the type of the settings in --spec, which `draw` gets. Raises StudyError when one is missing, or when
     there is nothing to draw.
     """
     args = _parser(description, spec).parse_args()
-    drawn = select(read_table(args.table))
+    drawn = select(*map(read_table, args.table))
     if drawn.is_empty():
-        raise StudyError(
-            f"{args.table}: no row of it belongs in this figure; delete it and let Snakemake make it again"
-        )
+        named = " and ".join(map(str, args.table))
+        raise StudyError(f"{named}: no row of it belongs in this figure; delete it and let Snakemake make it again")
     with matplotlib.style.context(["default", house_style()]):
-        save(draw(drawn, args.spec), args.output_pdf, args.output_png)
+        figure = draw(drawn, args.spec)
+        note_sizes(figure, drawn)
+        save(figure, args.output_pdf, args.output_png)
     write_csv(args.output_csv, drawn)
 
 
 def _parser(description: str | None, spec: type[Spec]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--spec", type=spec.parse, required=True, metavar="JSON", help=spec.__name__)
-    parser.add_argument("--table", type=Path, required=True, metavar="CSV")
+    parser.add_argument("--table", type=Path, nargs="+", required=True, metavar="CSV")
     for form in ("pdf", "png", "csv"):
         parser.add_argument(f"--output-{form}", type=Path, required=True, metavar=form.upper())
     return parser
@@ -120,6 +123,20 @@ def save(figure: Figure, pdf: Path, png: Path) -> None:
         figure.savefig(temporary, metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")))
     with atomic_file(png) as temporary:
         figure.savefig(temporary, dpi=200, metadata={"Software": None})
+
+
+def note_sizes(figure: Figure, drawn: pl.DataFrame) -> None:
+    """Say below the figure how many problems its estimates rest on, and how many tokens."""
+    said = []
+    for column, words in (("n_problems", "problems"), ("n_tokens", "tokens")):
+        if column in drawn.columns:
+            sizes = drawn[column].filter(drawn[column] > 0)
+            if len(sizes):
+                low, high = sizes.min(), sizes.max()
+                said.append(f"{high:,} {words}" if low == high else f"{low:,} to {high:,} {words}")
+    if said:
+        note = f"n = {'; '.join(said)}"
+        figure.supxlabel(note, x=0.995, ha="right", fontsize=6, color=MUTED)
 
 
 def pair_looks(pairs: Iterable[str]) -> dict[str, Look]:
@@ -240,6 +257,34 @@ def ordinal_lines(
         whiskers(axes, values.search_sorted(line[x]).to_numpy() + beside, line, looks[pair].colour, **style)
 
 
+def direct_labels(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, object]) -> None:
+    """Each line's name beside its last point, moved apart where two would touch; `ends` in data coordinates."""
+    height = axes.get_ylim()[1] - axes.get_ylim()[0]
+    heights = sorted(ends, key=lambda name: ends[name][1])
+    at = {name: ends[name][1] for name in heights}
+    for below, above in pairwise(heights):
+        at[above] = max(at[above], at[below] + 0.13 * height)
+    for name, (x, _) in ends.items():
+        place = {"textcoords": "offset points", "va": "center", "fontsize": 6.5}
+        axes.annotate(name, (x, at[name]), (4, 0), color=colours[name], **place)
+
+
+def panel_pairs(
+    drawn: pl.DataFrame, rows: str, columns: str, height: float, ratios: tuple[float, float]
+) -> tuple[Figure, list[tuple[tuple[Axes, Axes], pl.DataFrame]]]:
+    """A figure with two panels of one row axis, `ratios` of a width each, per value of `rows` and `columns`."""
+    down, across = (drawn[key].unique().sort().to_list() for key in (rows, columns))
+    width = max(TEXT_WIDTH if len(across) > 1 else COLUMN_WIDTH, NARROWEST_PANEL * len(across))
+    figure = Figure(figsize=(width, height * len(down)), layout="constrained")
+    grid = figure.subplots(len(down), 2 * len(across), squeeze=False, width_ratios=ratios * len(across))
+    panels = []
+    for axes_row, row in zip(grid, down, strict=True):
+        for number, column in enumerate(across):
+            of_panel = drawn.filter(pl.col(rows) == row, pl.col(columns) == column)
+            panels.append(((axes_row[2 * number], axes_row[2 * number + 1]), of_panel))
+    return figure, panels
+
+
 def pair_handles(drawn: pl.DataFrame, looks: dict[str, Look]) -> list[Line2D]:
     """Legend entries of the pairs in `drawn`."""
     pairs = sorted(drawn["pair"].unique())
@@ -252,11 +297,11 @@ def style_handle(label: str, **line: object) -> Line2D:
 
 
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """The figure's one legend, below its panels, in as many columns as fit."""
+    """The figure's one legend, above its panels, in as many columns as fit."""
     widths = [0.5 + 0.06 * len(handle.get_label()) for handle in handles]  # inches, about
     fitting = (
         number
         for number in range(len(handles), 1, -1)
         if sum(max(column) for column in np.array_split(widths, number)) <= figure.get_figwidth()
     )
-    figure.legend(handles=handles, loc="outside lower center", ncols=next(fitting, 1))
+    figure.legend(handles=handles, loc="outside upper left", ncols=next(fitting, 1))

@@ -8,9 +8,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from tokenshift.figures.style import band, numbers
+from tokenshift.figures.style import MUTED, band, numbers
 from tokenshift.registries.controls import CONTROLS
 from tokenshift.registries.criteria import CRITERIA
+from tokenshift.registries.trajectories import DIRECTIONS
 
 # How a direction reads above a panel: primary and intervention are those of registries.trajectories.DIRECTIONS.
 DIRECTION_LABELS = {
@@ -20,6 +21,7 @@ DIRECTION_LABELS = {
 # Every rule that switches, controls last, in the order of legends.
 RULES = [*CRITERIA, *CONTROLS]
 RULE_LABELS = {name: rule.label for name, rule in (CRITERIA | CONTROLS).items()}
+LABEL_PLACES = ((0.99, "right"), (0.01, "left"))  # of the two policies' own accuracies
 COMPARED = {"rules": "JS and the other rules", "controls": "JS and the random controls"}
 
 _COLOURS = sns.color_palette("colorblind")
@@ -96,3 +98,20 @@ def draw_curves(axes: Axes, rows: pl.DataFrame, quantity: str) -> None:
         points = curve(sweep, quantity)
         if np.isfinite(numbers(points, "estimate")).any():
             draw_curve(axes, points, sweep["criterion"][0], bands=len(sweeps) <= 2)
+
+
+def draw_ends(axes: Axes, rows: pl.DataFrame) -> None:
+    """The accuracies of primary and intervention alone, as labelled lines with the sweep between them."""
+    ends = rows.filter(quantity="accuracy", criterion=rows["criterion"][0]).sort("budget")
+    accuracies = numbers(ends, "estimate")[[0, -1]]
+    sides = (-1, 1) if accuracies[0] <= accuracies[1] else (1, -1)
+    # The sweep leaves the primary's line at the left and reaches the intervention's at the right: label the free ends.
+    for policy, accuracy, side, (x, align) in zip(
+        DIRECTIONS[ends["direction"][0]], accuracies, sides, LABEL_PLACES, strict=True
+    ):
+        axes.axhline(accuracy, color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
+        place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+        alignment = {"ha": align, "va": "bottom" if side > 0 else "top"}
+        axes.annotate(
+            f"{policy} alone, {accuracy:.2f}", (x, accuracy), (0, 3 * side), color=MUTED, **place, **alignment
+        )

@@ -17,9 +17,8 @@ from tokenshift.tables.entropy_by_js import mean_entropy, share_low_entropy
 from tokenshift.tables.evidence import Evidence, NotMeasured
 from tokenshift.tables.evolution import quantiles_at, steps
 from tokenshift.tables.files import with_lengths
-from tokenshift.tables.low_probability import share_improbable
+from tokenshift.tables.first_choices import share_improbable, share_within
 from tokenshift.tables.position_profile import by_share, profile_cell
-from tokenshift.tables.rank_reordering import share_within
 from tokenshift.tables.sparsity import share_above, share_below
 from tokenshift.tables.statistics import Resampled, summarise
 from tokenshift.tables.sweep import Sweep, check_matched
@@ -123,7 +122,7 @@ def candidates_stay(analysis: Analysis) -> Measurement:
 
 def reordering(analysis: Analysis) -> Measurement:
     """C9: the tuned policy reorders what the base already ranks high."""
-    cell = share_within({}, "base_rank_of_tuned_top1", 3, pl.col(analysis.divergence) > analysis.high)
+    cell = share_within({}, "tuned_top1_in_base", 3, pl.col(analysis.divergence) > analysis.high)
     quantity = f"share of the tuned policy's top-1 within the base's top 3 at JS above {analysis.high:g}"
     return Measurement(quantity, analysis.claims.within_top3, lambda evidence: evidence.measure(cell))
 
@@ -131,7 +130,7 @@ def reordering(analysis: Analysis) -> Measurement:
 def little_from_nowhere(analysis: Analysis) -> Measurement:
     """C10: the tuned policy seldom favours what the base found improbable."""
     high, improbable = analysis.high, analysis.improbable
-    cell = share_improbable({}, "base_of_tuned_top1", improbable, pl.col(analysis.divergence) > high)
+    cell = share_improbable({}, "tuned_top1_in_base", improbable, pl.col(analysis.divergence) > high)
     quantity = f"share of the tuned policy's top-1 with base probability below {improbable:g} at JS above {high:g}"
     return Measurement(quantity, analysis.claims.from_nowhere, lambda evidence: evidence.measure(cell))
 

@@ -9,9 +9,9 @@ import polars as pl
 from tokenshift.artifacts import read_parquet
 from tokenshift.config.specs import ViewerSpec
 from tokenshift.schemas import PROBLEMS, VOCABULARY
+from tokenshift.tables.token_texts import token_texts
 from tokenshift.viewer import branches, responses
 from tokenshift.viewer.columns import JS_STEP, Column, counted, named, pack, rounded
-from tokenshift.viewer.text import token_texts
 
 
 def blocks(

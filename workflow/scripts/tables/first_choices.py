@@ -1,9 +1,9 @@
-"""Tabulate the rank of one policy's top-1 token in the other."""
+"""Tabulate the rank and the probability of one policy's top-1 token in the other."""
 
 from tokenshift.command import run
 from tokenshift.config.specs import TableSpec
 from tokenshift.tables.files import table_parser, write_table
-from tokenshift.tables.rank_reordering import table
+from tokenshift.tables.first_choices import table
 
 
 def main() -> None:

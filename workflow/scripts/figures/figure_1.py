@@ -1,0 +1,113 @@
+"""Draw the finding in four panels: how sparse shifts are, where they are, whether they suffice, and are necessary."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tokenshift.command import run
+from tokenshift.config.specs import FigureOneSpec
+from tokenshift.figures.style import (
+    DARK,
+    MUTED,
+    TEXT_WIDTH,
+    arrange,
+    band,
+    main_trajectory,
+    make_figure,
+    numbers,
+)
+from tokenshift.figures.sweeps import RULES, draw_curves, draw_ends, rule_handles
+from tokenshift.figures.tokens import visible
+from tokenshift.registries.controls import CONTROLS
+from tokenshift.registries.trajectories import DIRECTIONS
+
+SHOWN = ["js", *CONTROLS]  # rules of the lower panels
+LISTED = 8  # tokens
+DASHES = {"js": "-", "js_nucleus": (0, (4, 1.5))}
+KINDS = {"js": "full vocabulary", "js_nucleus": "truncated as sampled"}
+TITLES = {
+    "forward": "c  Do they suffice? The base, with tuned tokens",
+    "reverse": "d  Are they necessary? The tuned, with base tokens",
+}
+COLOUR = "#2f7fc1"
+
+
+def select(sparsity: pl.DataFrame, identity: pl.DataFrame, sweeps: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The rows of the three tables, with the panel that each is drawn in; without sweeps, two panels."""
+    sparse = arrange(
+        main_trajectory(sparsity), "pair", "set", "divergence", "quantity", "threshold", divergence=DASHES
+    ).filter(pl.col("quantity").is_in(["share_below", "share_above"]))
+    where = main_trajectory(identity).filter(pl.col("quantity").is_in(["share_of_js", "share_of_positions"]))
+    where = where.filter(pl.int_range(pl.len()).over("pair", "set", "quantity") < LISTED)
+    parts = [sparse.with_columns(panel=pl.lit("sparse")), where.with_columns(panel=pl.lit("where"))]
+    if sweeps is not None:
+        keys = ("pair", "set", "direction", "criterion", "quantity", "budget")
+        quantities = ["accuracy", "effective_share"]
+        drawn = arrange(sweeps, *keys, direction=DIRECTIONS, criterion=RULES, quantity=quantities)
+        parts.append(drawn.filter(pl.col("criterion").is_in(SHOWN)).with_columns(panel=pl.col("direction")))
+    return pl.concat(parts, how="diagonal_relaxed")
+
+
+def draw_sparse(axes: Axes, rows: pl.DataFrame, high: float) -> None:
+    """Share of positions with JS below each value, over the whole vocabulary and truncated."""
+    above = rows.filter(pl.col("estimate").is_not_null(), quantity="share_above")
+    shares = {row["divergence"]: f": {row['estimate']:.1%}" for row in above.iter_rows(named=True)}
+    for (divergence,), curve in rows.filter(quantity="share_below").group_by("divergence", maintain_order=True):
+        x = numbers(curve, "threshold")
+        band(axes, x, curve, COLOUR, linestyle=DASHES[divergence], label=KINDS[divergence] + shares.get(divergence, ""))
+    axes.axvline(high, color=MUTED, linewidth=0.8, linestyle=":")
+    axes.set(xscale="log", xlabel="JS (nats)", ylabel="share of positions below", ylim=(-0.02, 1.04))
+    axes.legend(loc="center left", fontsize=6.5, title=f"share of positions above {high:g}", title_fontsize=6.5)
+    axes.set_title("a  How sparse are the shifts?", color=DARK)
+
+
+def draw_where(axes: Axes, rows: pl.DataFrame) -> None:
+    """The tokens that carry most of all JS, with their share of all positions."""
+    bars, positions = (rows.filter(quantity=quantity) for quantity in ("share_of_js", "share_of_positions"))
+    y = range(len(bars))
+    axes.barh(y, 100 * numbers(bars, "estimate"), color=COLOUR, alpha=0.5, height=0.7, linewidth=0, label="of all JS")
+    axes.hlines(y, 100 * numbers(bars, "ci_low"), 100 * numbers(bars, "ci_high"), color=COLOUR, linewidth=1.1)
+    marks = {"marker": "|", "markersize": 8, "linestyle": "", "color": "black", "markeredgewidth": 1.3}
+    beside = bars.join(positions.select("token_id", expected="estimate"), on="token_id", how="left")
+    axes.plot(100 * numbers(beside, "expected"), y, label="of all positions", **marks)
+    labels = [visible(token, token_id) for token, token_id in bars.select("token", "token_id").iter_rows()]
+    axes.set_yticks(y, labels, parse_math=False)
+    axes.set(xlabel="share of the token (%)", ylim=(len(bars) - 0.4, -0.6), xlim=(0, None))
+    axes.grid(axis="y", visible=False)
+    axes.legend(loc="lower right", fontsize=6.5)
+    axes.set_title("b  Where are they? Tokens that carry most of JS", color=DARK)
+
+
+def draw_sweep(axes: Axes, rows: pl.DataFrame, direction: str) -> None:
+    """Accuracy against the share of replaced tokens, by JS and by the random controls."""
+    axes.set_title(TITLES[direction], color=DARK)
+    if rows.is_empty():
+        axes.set_axis_off()
+        return
+    draw_curves(axes, rows, "accuracy")
+    draw_ends(axes, rows)
+    axes.set(xlabel="tokens replaced (% of all)", ylabel="accuracy")
+    axes.margins(y=0.14)
+
+
+def draw(drawn: pl.DataFrame, spec: FigureOneSpec) -> Figure:
+    rows = drawn.filter(pair=spec.pair, set=spec.set)
+    directions = [name for name in TITLES if name in drawn["panel"].to_list()]
+    figure = Figure(figsize=(TEXT_WIDTH, 4.9 if directions else 2.5), layout="constrained")
+    grid = figure.subplots(2 if directions else 1, 2, squeeze=False)
+    draw_sparse(grid[0, 0], rows.filter(panel="sparse"), spec.high)
+    draw_where(grid[0, 1], rows.filter(panel="where"))
+    for axes, direction in zip(grid[1:].flat, TITLES, strict=False):
+        draw_sweep(axes, rows.filter(panel=direction), direction)
+    if directions:
+        shown = drawn.filter(pl.col("panel").is_in(directions))["criterion"]
+        figure.legend(handles=rule_handles(shown), loc="outside lower left", ncols=2, fontsize=6.5)
+    return figure
+
+
+def main() -> None:
+    make_figure(__doc__, FigureOneSpec, select, draw)
+
+
+if __name__ == "__main__":
+    run(main)
