@@ -24,9 +24,9 @@ study: $(INSTALLED) ## run the study of config/config.yaml, then make its report
 	snakemake --cores $(CORES)
 	$(MAKE) --no-print-directory report
 
-report: $(INSTALLED) ## results/report.zip: figures with captions, claims, audit
+report: $(INSTALLED) ## results/report.zip: the finding, figures with captions, viewer, audit
 	snakemake --cores 1 --quiet all --force audit_page > /dev/null
-	snakemake --report results/report.zip --quiet all -- all audit_page
+	snakemake --report results/report.zip --report-stylesheet workflow/report/page.css --quiet all -- all audit_page
 
 audit: $(INSTALLED) ## is every file what its record says? FIGURE=name shows that figure's chain; STUDY=name
 	python workflow/scripts/audit.py --study $(STUDY) $(if $(FIGURE),--figure $(FIGURE))

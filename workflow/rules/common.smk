@@ -31,7 +31,8 @@ from tokenshift.cluster.resources import (
     size_of,
     training_gpus,
 )
-from tokenshift.summary import summary
+from tokenshift.summary.closing import summary
+from tokenshift.summary.finding import finding
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
@@ -46,7 +47,9 @@ except StudyError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{STUDY.name}"
-config["allow_overlap"] = STUDY.allow_overlap  # for workflow/report/workflow.rst
+# For workflow/report/workflow.rst.
+config["allow_overlap"] = STUDY.allow_overlap
+config["finding"] = finding(Path(RESULTS)) if workflow.is_main_process else ""
 SCRIPTS = ROOT / "workflow/scripts"
 
 # vLLM pins other packages than the inference stack, so it has an environment of its own; without conda, beside .venv.

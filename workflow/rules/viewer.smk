@@ -28,7 +28,12 @@ rule viewer:
         scores=shown_scores,
         cross_samples=shown_sweeps,
     output:
-        page=f"{RESULTS}/viewer/{{pair}}-{{problem_set}}.html",
+        page=report(
+            f"{RESULTS}/viewer/{{pair}}-{{problem_set}}.html",
+            caption="../report/viewer.rst",
+            category="Tokens",
+            labels={"pair": "{pair}", "set": "{problem_set}"},
+        ),
         chunks=f"{RESULTS}/viewer/{{pair}}-{{problem_set}}/manifest.json",
     log:
         f"{RESULTS}/logs/viewer/{{pair}}-{{problem_set}}.log",

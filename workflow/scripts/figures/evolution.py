@@ -39,6 +39,7 @@ def draw(drawn: pl.DataFrame, spec: PairsFigureSpec) -> Figure:
         shade = shades(looks[rows["pair"][0]].colour, quantiles)
         for (quantile,), line in rows.group_by("quantile", maintain_order=True):
             band(axes, numbers(line, "step"), line, shade[quantile], marker="o", markersize=2.5)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="training step", ylabel="JS divergence (nats)")
         axes.label_outer()
     greys = shades(DARK, quantiles)

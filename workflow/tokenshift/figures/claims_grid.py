@@ -9,7 +9,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from tokenshift.figures.style import FAINT, MUTED
 from tokenshift.registries.claims import CLAIMS, statement
-from tokenshift.summary import short_number
+from tokenshift.summary.closing import short_number
 
 VERDICTS = {
     "supports": {"facecolor": "#a3cfe8"},

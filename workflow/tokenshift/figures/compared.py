@@ -8,7 +8,7 @@ import polars as pl
 from tokenshift.errors import StudyError
 from tokenshift.figures.style import read_table
 from tokenshift.registries.claims import ORDER, statement
-from tokenshift.summary import measured
+from tokenshift.summary.closing import measured
 
 PAPER = "paper (Qwen2.5-32B)"
 

@@ -1,7 +1,4 @@
-"""The closing words of a run: where its figures are and what became of the claims, as plain text.
-
-Printed by the process that runs the workflow, so it imports nothing heavy.
-"""
+"""The closing words of a run: where its figures are and what became of the claims, as plain text."""
 
 import csv
 import textwrap
@@ -28,6 +25,7 @@ def summary(results: Path) -> str:
     places = {
         "figures": f"{results / 'figures'} (PDF, PNG, and CSV of what is drawn)",
         "tables": f"{results / 'tables'}",
+        "viewer": f"{results / 'viewer'} (a page of tokens for each pair; opens in a browser)",
         "report": "results/report.zip, made by `make report`",
     }
     lines = [f"{name:<8} {place}" for name, place in places.items()]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from figure_tables import claims, sparsity
 from tokenshift.artifacts import write_csv
 from tokenshift.registries.claims import CLAIMS, statement
-from tokenshift.summary import LONGEST_NAME, WIDTH, claim_lines, short_number, summary
+from tokenshift.summary.closing import LONGEST_NAME, WIDTH, claim_lines, short_number, summary
 
 
 def claim_rows(sets: list[str], **changed: str) -> list[dict[str, str]]:
@@ -106,6 +106,6 @@ def test_short_numbers_keep_the_value(value):
 
 
 def test_importing_the_summary_imports_nothing_heavy():
-    code = "import sys, tokenshift.summary; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, tokenshift.summary.closing, tokenshift.summary.finding; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"polars", "pandas", "numpy", "torch", "matplotlib"} & set(done.stdout.split())
