@@ -106,6 +106,7 @@ def test_short_numbers_keep_the_value(value):
 
 
 def test_importing_the_summary_imports_nothing_heavy():
-    code = "import sys, tokenshift.summary.closing, tokenshift.summary.finding; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, tokenshift.summary.closing, tokenshift.summary.finding; "
+    code += "print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"polars", "pandas", "numpy", "torch", "matplotlib"} & set(done.stdout.split())

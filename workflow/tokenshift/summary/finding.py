@@ -10,6 +10,7 @@ from tokenshift.registries.claims import ORDER, statement
 from tokenshift.summary.closing import measured, truncation_lines
 
 ORDINAL = {"supports": "supported", "contradicts": "contradicted"}
+LINE = 5000  # characters; docutils refuses lines of 10,000
 COLUMNS = ("claim", "pair", "measured", "paper", "verdict")
 STAGES = """
 ::
@@ -34,9 +35,7 @@ def finding(results: Path) -> str:
     if sparsity.is_file():
         parts.append(escaped(" ".join(truncation_lines(_rows(sparsity)))))
     parts += [picture(results / "figures" / "figure_1.png"), table(rows)]
-    parts.append(
-        "In the menu: each *figure* with its caption, *tokens* (the viewer), and the *audit* under Provenance."
-    )
+    parts.append("In the menu: each figure with its caption, *Tokens* (the viewer), and *Provenance* (the audit).")
     parts.append("The stages, each a file of rules:")
     return "\n\n".join(filter(None, [*parts, STAGES]))
 
@@ -69,7 +68,8 @@ def picture(file: Path) -> str:
     if not file.is_file():
         return ""
     content = base64.b64encode(file.read_bytes()).decode()
-    return f".. image:: data:image/png;base64,{content}\n   :alt: {file.stem.replace('_', ' ')}"
+    lines = "\n   ".join(content[begin : begin + LINE] for begin in range(0, len(content), LINE))
+    return f".. image:: data:image/png;base64,\n   {lines}\n   :alt: {file.stem.replace('_', ' ')}"
 
 
 def escaped(text: str) -> str:
