@@ -56,7 +56,7 @@ def table(rows: list[dict[str, str]]) -> str:
     for row in rows:
         pair = f"{row['pair']} on {row['set']}" if several_sets else row["pair"]
         said = f"{row['claim']} {statement(row['claim'], row['variant'])}"
-        cells.append((said, pair, measured(row), row["paper_value"], row["verdict"]))
+        cells.append((said, pair, measured(row) if row["estimate"] else "–", row["paper_value"], row["verdict"]))
     for row in cells:
         for number, cell in enumerate(row):
             lines.append(f"   {'  ' if number else '* '}- {escaped(cell)}")
