@@ -15,7 +15,7 @@ PYTEST := pytest --numprocesses=$(CORES) --maxprocesses=8 --dist=loadgroup --no-
 MOMENTS ?= 24
 SEED ?= 1
 
-.PHONY: help study report audit figure problems new estimate compare publish crate test fast-test processors gpu vllm test-vllm drill lint format config lock
+.PHONY: help study report audit figure problems new estimate compare publish crate test fast-test processors gpu vllm test-vllm site drill lint format config lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' $(MAKEFILE_LIST) | while IFS=@ read -r target what; do printf '%-10s %s\n' "$$target" "$$what"; done
@@ -78,7 +78,10 @@ vllm: .venv-vllm/installed ## the environment of vLLM, .venv-vllm, for studies w
 test-vllm: $(INSTALLED) .venv-vllm/installed ## rollouts by vLLM against our own, with SmolLM2-135M from PyPI
 	pytest --durations=5 -rfEs tests/vllm_engine
 
-test: lint .venv/triton ## check the style and run every test (27 minutes on two cores)
+site: $(INSTALLED) ## docs/ as a site, in site/
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+
+test: lint .venv/triton ## check the style and run every test (half an hour on two cores)
 	$(PYTEST)
 
 fast-test: .venv/triton ## the tests that run no whole study

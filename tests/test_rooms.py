@@ -12,7 +12,7 @@ MODULES = sorted(LIBRARY.rglob("*.py"))
 ORDER = [
     *("errors", "atomic", "noise", "progress", "registries", "config", "summary", "artifacts", "schemas", "shards"),
     *("provenance", "cluster", "command", "distributions", "problems", "policies", "scoring", "cross_sampling"),
-    *("training", "rl", "costs", "tables", "figures"),
+    *("training", "rl", "costs", "tables", "figures", "viewer"),
 ]
 
 

@@ -57,7 +57,7 @@ def draw_sparse(axes: Axes, rows: pl.DataFrame, high: float) -> None:
         band(axes, x, curve, COLOUR, linestyle=DASHES[divergence], label=KINDS[divergence] + shares.get(divergence, ""))
     axes.axvline(high, color=MUTED, linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlabel="JS (nats)", ylabel="share of positions below", ylim=(-0.02, 1.04))
-    axes.legend(loc="center left", fontsize=6.5, title=f"share of positions above {high:g}", title_fontsize=6.5)
+    axes.legend(loc="best", fontsize=6.5, title=f"share of positions above {high:g}", title_fontsize=6.5)
     axes.set_title("a  How sparse are the shifts?", color=DARK)
 
 
