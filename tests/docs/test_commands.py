@@ -20,6 +20,15 @@ ELSEWHERE = {
     "make new STUDY=my-pair BASE=... TUNED=... DATA=...": "tests/workflow/test_pairs.py",
     "snakemake --profile slurm": "tests/slurm",
     "export SBATCH_ACCOUNT=... SBATCH_PARTITION=...": "tests/slurm",
+    "snakemake --profile slurm --unlock": "tests/slurm",
+    "snakemake FILE": "FILE is any result: tests/workflow",
+    "make compare": "with STUDIES below",
+    "make config": "tests/config/test_documentation.py",
+    "make fast-test": "a part of make test",
+    "make vllm": "another environment, and make test-vllm tests it",
+    "make test-vllm": "four minutes, with that environment",
+    "make drill": "an hour; benchmarks/drill.md is its result",
+    "make gpu": "needs a GPU; tests/test_gpu_benchmark.py rehearses it",
     "cd viewer && npm ci && npm run build": "tests/viewer",
     "snakemake --cores 2 --config study=smollm2": "an hour and a half; docs/smollm2 is its result",
 }
@@ -27,7 +36,9 @@ ELSEWHERE = {
 NAMES = {
     "STUDY=my-pair": "STUDY=tests/workflow/tiny.yaml",
     "study=my-pair": "study=tests/workflow/tiny.yaml",
+    "STUDY=name": "STUDY=tests/workflow/tiny.yaml",
     "TO=docs/my-pair": "TO=published",
+    "TO=folder": "TO=published-too",
     '"miniature my-pair"': '"tiny other"',
     "--cores all": "--cores 1",
 }
@@ -77,7 +88,12 @@ def project(finished):
 def test_a_command_works(project, command):
     for name, own in NAMES.items():
         command = command.replace(name, own)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CORES": "1"}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "CORES": "1",
+        "PYTHONPATH": str(project / "workflow"),
+    }
     done = subprocess.run(
         command, shell=True, cwd=project, env=environment, capture_output=True, text=True, check=False
     )
