@@ -12,7 +12,13 @@ from checkouts import ROOT, copy_project
 
 SCRIPTS = ROOT / "workflow/scripts"
 LIGHT = sorted(
-    [SCRIPTS / "problems.py", SCRIPTS / "corpus.py", *SCRIPTS.glob("tables/*.py"), *SCRIPTS.glob("figures/*.py")]
+    [
+        SCRIPTS / "problems.py",
+        SCRIPTS / "corpus.py",
+        SCRIPTS / "viewer.py",
+        *SCRIPTS.glob("tables/*.py"),
+        *SCRIPTS.glob("figures/*.py"),
+    ]
 )
 
 

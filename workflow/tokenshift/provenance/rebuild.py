@@ -29,7 +29,7 @@ def rebuild(root: Path, study_file: str, study: Study, figure: str, cores: int) 
     Raises StudyError, with the list, when that would run a model.
     """
     targets = figure_files(study.name, figure)
-    again = ["--forcerun", f"figure_{figure}", "--", *targets]
+    again = ["--forcerun", *targets, "--", *targets]
     heavy = model_jobs(plan(root, study_file, *again), root)
     if heavy:
         listed = "\n".join(f"  {job.rule}: {' '.join(job.outputs)}" for job in heavy)
