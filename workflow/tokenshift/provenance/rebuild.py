@@ -41,14 +41,15 @@ def rebuild(root: Path, study_file: str, study: Study, figure: str, cores: int) 
 
 
 def rebuild_from_scratch(root: Path, study_file: str, study: Study, figure: str, cores: int, folder: Path) -> list[str]:
-    """Make a figure and its table again in `folder`, a clean copy of the project; what differs from `root`, in words.
+    """Make a figure and its tables again in `folder`, a clean copy of the project; what differs from `root`, in words.
 
-    The table's inputs are links. Raises StudyError when one, or a file to compare with, is missing.
+    The tables' inputs are links. Raises StudyError when one, or a file to compare with, is missing.
     """
     targets = figure_files(study.name, figure)
     makers = {output: job for job in whole_plan(root, study_file, *targets) for output in job.outputs}
-    table = makers[targets[0]].inputs[0]
-    compared, inputs = [table, *targets], makers[table].inputs
+    tables = makers[targets[0]].inputs
+    compared = [*tables, *targets]
+    inputs = list(dict.fromkeys(path for table in tables for path in makers[table].inputs))
     missing = [path for path in (*compared, *inputs) if not (root / path).is_file()]
     if missing:
         raise StudyError(f"figure {figure} cannot be compared: {missing[0]} is missing; make it with `snakemake`")
@@ -60,7 +61,7 @@ def rebuild_from_scratch(root: Path, study_file: str, study: Study, figure: str,
         _link(root / path, folder / path)
     if (root / study_file).is_file() and not (folder / study_file).exists():
         _link(root / study_file, folder / study_file)
-    rules = [makers[table].rule, makers[targets[0]].rule]
+    rules = [*(makers[table].rule for table in tables), makers[targets[0]].rule]
     run_snakemake(folder, study_file, cores, "--allowed-rules", *rules, "--", *targets)
     differences = (difference(root / path, folder / path, path) for path in compared)
     return [words for words in differences if words]
