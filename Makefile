@@ -48,7 +48,7 @@ compare: $(INSTALLED) ## STUDIES="miniature my-pair": the claims of finished stu
 	$(if $(STUDIES),,$(error which studies? make compare STUDIES="miniature smollm2"))
 	python workflow/scripts/compare.py --claims $(foreach study,$(STUDIES),results/$(study)/tables/claims.csv) --output results/comparison/claims.csv
 
-publish: $(INSTALLED) ## TO=folder: figures, tables and how they were made of a study whose audit is sound; STUDY=name
+publish: $(INSTALLED) ## TO=folder: figures, tables, viewer and how they were made of a study whose audit is sound; STUDY=name
 	$(if $(TO),,$(error where to? make publish STUDY=smollm2 TO=docs/smollm2))
 	python workflow/scripts/publish.py --study $(STUDY) --folder $(TO) --cores $(CORES) $(if $(BILLIONS),--billions $(BILLIONS))
 

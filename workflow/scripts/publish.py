@@ -1,4 +1,4 @@
-"""Copy what a finished study shows into a folder to keep, once its audit is sound: figures, tables, how it was made."""
+"""Copy what a finished study shows into a folder to keep, once its audit is sound: figures, tables, viewer, how it was made."""
 
 import argparse
 import shutil
@@ -15,13 +15,13 @@ from tokenshift.provenance.audit import Hashes, audit
 from tokenshift.provenance.lineage import summary
 from tokenshift.provenance.plan import whole_plan
 
-LARGEST = 500_000  # bytes of a table that is copied
+LARGEST = {".csv": 500_000, ".html": 2_000_000}  # bytes of a table, and of a viewer's page, that is copied
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", required=True, help="name or file of the study")
-    parser.add_argument("--folder", type=Path, required=True, help="where to: its figures and tables are replaced")
+    parser.add_argument("--folder", type=Path, required=True, help="where to: its figures, tables and viewer are replaced")
     parser.add_argument("--cores", type=int, required=True, help="cores that the study was run on, to say so")
     parser.add_argument("--billions", type=float, help="parameters of models that do not say, in billions")
     args = parser.parse_args()
@@ -30,8 +30,9 @@ def main() -> None:
     if found.breaks:
         raise StudyError(f"{study.name} is not published, since its audit is not sound:\n{summary(found)}")
     results = Path("results") / study.name
-    left_out = [file.name for file in (results / "tables").glob("*.csv") if file.stat().st_size > LARGEST]
-    for kind, suffix in (("figures", "png"), ("tables", "csv")):
+    candidates = [*(results / "tables").glob("*.csv"), *(results / "viewer").glob("*.html")]
+    left_out = [file.name for file in candidates if file.stat().st_size > LARGEST[file.suffix]]
+    for kind, suffix in (("figures", "png"), ("tables", "csv"), ("viewer", "html")):
         shutil.rmtree(args.folder / kind, ignore_errors=True)
         (args.folder / kind).mkdir(parents=True)
         for file in sorted((results / kind).glob(f"*.{suffix}")):
@@ -57,7 +58,7 @@ def main() -> None:
         lines += ["", f"Not copied, for their size: {', '.join(sorted(left_out))}."]
     with atomic_file(args.folder / "made.md") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{args.folder}: figures, tables, made.md")
+    print(f"{args.folder}: figures, tables, viewer, made.md")
 
 
 if __name__ == "__main__":
