@@ -1,4 +1,4 @@
-"""Copy what a finished study shows into a folder to keep, once its audit is sound: figures, tables, viewer, how it was made."""
+"""Copy what a finished study shows into a folder to keep, once its audit is sound, with how it was made."""
 
 import argparse
 import shutil
@@ -21,7 +21,7 @@ LARGEST = {".csv": 500_000, ".html": 2_000_000}  # bytes of a table, and of a vi
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", required=True, help="name or file of the study")
-    parser.add_argument("--folder", type=Path, required=True, help="where to: its figures, tables and viewer are replaced")
+    parser.add_argument("--folder", type=Path, required=True, help="where to: what it holds of these is replaced")
     parser.add_argument("--cores", type=int, required=True, help="cores that the study was run on, to say so")
     parser.add_argument("--billions", type=float, help="parameters of models that do not say, in billions")
     args = parser.parse_args()
