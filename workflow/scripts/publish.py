@@ -1,6 +1,7 @@
 """Copy what a finished study shows into a folder to keep, once its audit is sound, with how it was made."""
 
 import argparse
+import math
 import shutil
 from pathlib import Path
 
@@ -29,15 +30,19 @@ def main() -> None:
     found = audit(whole_plan(Path(), args.study), Path(), Hashes())
     if found.breaks:
         raise StudyError(f"{study.name} is not published, since its audit is not sound:\n{summary(found)}")
-    results = Path("results") / study.name
-    candidates = [*(results / "tables").glob("*.csv"), *(results / "viewer").glob("*.html")]
-    left_out = [file.name for file in candidates if file.stat().st_size > LARGEST[file.suffix]]
-    for kind, suffix in (("figures", "png"), ("tables", "csv"), ("viewer", "html")):
+    # What today's workflow makes: a figure of an earlier version may lie beside them.
+    made = sorted(map(Path, found.makers))
+    left_out = []
+    for kind, suffix in (("figures", ".png"), ("tables", ".csv"), ("viewer", ".html")):
         shutil.rmtree(args.folder / kind, ignore_errors=True)
         (args.folder / kind).mkdir(parents=True)
-        for file in sorted((results / kind).glob(f"*.{suffix}")):
-            if file.name not in left_out:
-                shutil.copyfile(file, args.folder / kind / file.name)
+        for file in made:
+            if file.parent.name == kind and file.suffix == suffix:
+                if file.stat().st_size > LARGEST.get(suffix, math.inf):
+                    left_out.append(file.name)
+                else:
+                    shutil.copyfile(file, args.folder / kind / file.name)
+    results = Path("results") / study.name
     known = Known(*known_problems(study, Path("results")), args.billions)
     costs = estimate(study, known, rates_of(study))
     taken = {cost.stage: measured_hours(results / "benchmarks" / cost.folder) for cost in costs}
