@@ -11,10 +11,11 @@ def shown_scores(wildcards):
 
 
 def shown_sweeps(wildcards):
-    """Sweeps of the first criterion, which is where switching follows the scores; none of a pair that has none."""
-    if wildcards.pair not in STUDY.cross_sampling.pairs or not STUDY.cross_sampling.criteria:
+    """Sweeps by JS, or by the first criterion of a study without it; none of a pair that is not cross-sampled."""
+    criteria = STUDY.cross_sampling.criteria
+    if wildcards.pair not in STUDY.cross_sampling.pairs or not criteria:
         return []
-    criterion = STUDY.cross_sampling.criteria[0]
+    criterion = "js" if "js" in criteria else criteria[0]
     folder = f"{RESULTS}/cross_samples/{wildcards.pair}/{wildcards.problem_set}"
     return [f"{folder}/{direction}-{criterion}.parquet" for direction in STUDY.cross_sampling.directions]
 

@@ -126,7 +126,12 @@ def save(figure: Figure, pdf: Path, png: Path) -> None:
 
 
 def note_sizes(figure: Figure, drawn: pl.DataFrame) -> None:
-    """Say below the figure how many problems its estimates rest on, and how many tokens."""
+    """Say below the figure how many problems its estimates rest on, and how many tokens.
+
+    Not below one with a layout of its own, which leaves no room there.
+    """
+    if figure.get_layout_engine() is None:
+        return
     said = []
     for column, words in (("n_problems", "problems"), ("n_tokens", "tokens")):
         if column in drawn.columns:

@@ -29,7 +29,8 @@ def blocks(
     """
     known = read_parquet(problems, PROBLEMS).select("problem_id", "problem", "answer")
     ids = known["problem_id"].to_list()
-    texts = token_texts(read_parquet(vocabulary, VOCABULARY)["token_tuned"].to_list())
+    tokens = read_parquet(vocabulary, VOCABULARY).select(pl.coalesce("token_tuned", "token_base")).to_series()
+    texts = token_texts(tokens.to_list())
     listed = responses.index(rollouts, scores, ids)
     branched = branches.index(sweeps, ids) if sweeps else None
     yield "index", _index(spec, known, texts, listed, branched, sweeps)
