@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,15 +73,17 @@ def test_pages_show_commands_and_all_that_are_run_elsewhere():
 
 
 @pytest.fixture(scope="module")
-def project(finished):
-    """The finished tiny study as the study of config.yaml, beside another of the same claims."""
-    (finished.root / "config/config.yaml").write_text("study: tests/workflow/tiny.yaml\n")
-    (finished.root / ".venv").mkdir(exist_ok=True)
-    (finished.root / ".venv/installed").touch()
-    other = finished.root / "results/other/tables"
+def project(finished, tmp_path_factory):
+    """A copy of the finished tiny study, as the study of config.yaml, beside another of the same claims."""
+    root = tmp_path_factory.mktemp("commands") / "project"
+    shutil.copytree(finished.root, root, symlinks=True)
+    (root / "config/config.yaml").write_text("study: tests/workflow/tiny.yaml\n")
+    (root / ".venv").mkdir()
+    (root / ".venv/installed").touch()
+    other = root / "results/other/tables"
     other.mkdir(parents=True)
-    (other / "claims.csv").write_bytes((finished.root / "results/tiny/tables/claims.csv").read_bytes())
-    return finished.root
+    shutil.copy(root / "results/tiny/tables/claims.csv", other)
+    return root
 
 
 @pytest.mark.study
