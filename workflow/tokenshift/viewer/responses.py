@@ -8,6 +8,7 @@ import polars as pl
 
 from tokenshift.artifacts import scan_parquet
 from tokenshift.schemas import ROLLOUTS, SCORES
+from tokenshift.tables.cells import total
 from tokenshift.viewer.columns import JS_STEP, NATS_STEP, PROBABILITY_STEP, Column, counted, named, rounded
 
 # Of the scores, by what a code of the page's column is worth; log-probabilities are at most 0.
@@ -35,7 +36,7 @@ def index(rollouts: Named, scores: Named, problems: Sequence[str]) -> pl.DataFra
     """
     by_policy = []
     js = pl.col("js").cast(pl.Float64)
-    of_scores = {"scored": pl.len().cast(pl.Float64), "mean_js": js.mean(), "highest_js": js.max()}
+    of_scores = {"scored": pl.len().cast(pl.Float64), "mean_js": total(js) / pl.len(), "highest_js": js.max()}
     order = pl.DataFrame({"problem_id": problems, "problem": range(len(problems))})
     for policy, name in enumerate(POLICIES):
         rows = scan_parquet(rollouts[name], ROLLOUTS).select(
@@ -63,11 +64,11 @@ def positions(problem_id: str, responses: pl.DataFrame, rollouts: Named, scores:
     is that of the vocabulary.
     """
     keys = responses.select("policy", "sample", start=pl.col("length").cum_sum() - pl.col("length"))
-    total = responses["length"].sum()
-    tokens = np.zeros(total, np.int64)
-    values = {name: np.full(total, np.nan) for name in SHOWN}
-    rank = np.zeros(total, np.int64)
-    counts = {name: np.zeros(total, np.int64) for name in POLICIES}
+    size_of_all = responses["length"].sum()
+    tokens = np.zeros(size_of_all, np.int64)
+    values = {name: np.full(size_of_all, np.nan) for name in SHOWN}
+    rank = np.zeros(size_of_all, np.int64)
+    counts = {name: np.zeros(size_of_all, np.int64) for name in POLICIES}
     candidates: dict[str, list[np.ndarray]] = {
         name: [] for name in ("ids_base", "logps_base", "ids_tuned", "logps_tuned")
     }
