@@ -10,6 +10,7 @@ from typing import Any
 from tokenshift.provenance.audit import Audit, Break
 from tokenshift.provenance.plan import Job
 
+UNFOLDED = 4  # files that a job was made from
 SHOWN = 20  # files that are covered by no record: the others are counted
 
 Node = tuple[int, Job, bool]  # depth in the tree, the job, whether it was shown before
@@ -135,9 +136,11 @@ def fingerprint(audit: Audit) -> str:
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Audit of {study}</title><style>
 body {{ font: 14px/1.45 sans-serif; color: #333; margin: 1.5em; }}
-table {{ border-collapse: collapse; }}
+li {{ overflow-wrap: anywhere; }}
+table {{ border-collapse: collapse; width: 100%; }}
 td, th {{ border-bottom: 1px solid #ddd; padding: .25em .6em; text-align: left; }}
-td {{ font-family: monospace; font-size: 12px; vertical-align: top; }} .break {{ color: #b00020; }}
+td {{ font-family: monospace; font-size: 11px; vertical-align: top; overflow-wrap: anywhere; }}
+.break {{ color: #b00020; }}
 </style></head><body>
 <h1>Audit of {study}</h1><p class="{look}">{verdict}</p>
 <ul>{notes}</ul><ul class="break">{breaks}</ul>
@@ -157,7 +160,7 @@ def page(audit: Audit, study: str) -> str:
             about = description(job, audit)
             files = "<br>".join(html.escape(_short(path)) for path in job.outputs)
             cells = [files, *(html.escape(about.get(column, "")) for column in COLUMNS)]
-            cells.append("<br>".join(html.escape(_short(path)) for path in job.read))
+            cells.append(_listed([html.escape(_short(path)) for path in job.read]))
             rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return PAGE.format(
         study=html.escape(study),
@@ -167,6 +170,14 @@ def page(audit: Audit, study: str) -> str:
         breaks="".join(f"<li>{html.escape(str(broken))}</li>" for broken in audit.breaks),
         rows="\n".join(rows),
     )
+
+
+def _listed(paths: list[str]) -> str:
+    """Paths below one another; many of them folded."""
+    lines = "<br>".join(paths)
+    if len(paths) <= UNFOLDED:
+        return lines
+    return f"<details><summary>{len(paths)} files</summary>{lines}</details>"
 
 
 def _short(path: str) -> str:
