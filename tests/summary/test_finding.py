@@ -3,6 +3,7 @@
 import csv
 import html
 import re
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,8 +13,9 @@ from figure_tables import claims, sparsity
 from tokenshift.artifacts import write_csv
 from tokenshift.registries.claims import statement
 from tokenshift.summary.closing import measured
-from tokenshift.summary.finding import finding
+from tokenshift.summary.finding import CLAIMS_OF, finding, seen
 
+ROOT = Path(__file__).parents[2]
 # What docutils finds wrong is an error here.
 STRICT = {"report_level": 1, "halt_level": 1}
 
@@ -64,3 +66,17 @@ def test_names_are_text(tmp_path, name):
 
 def test_a_study_without_claims_has_nothing_to_say_yet(tmp_path):
     assert finding(tmp_path) == ""
+
+
+def test_below_each_figure_stand_the_claims_that_it_bears_on(tmp_path):
+    below = seen(finished(tmp_path / "study"))
+    table = (ROOT / "docs/figures.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|.*\| ((?:C\d+(?:, )?)+) \|$", table, re.MULTILINE)
+    assert {figure: claims.split(", ") for figure, claims in listed} == CLAIMS_OF
+    assert set(below) == set(CLAIMS_OF)
+    for figure, text in below.items():
+        page = text_of(publish_parts(text, writer="html5", settings_overrides=STRICT)["html_body"])
+        assert set(re.findall(r"\bC\d+(?=,)", page)) <= set(CLAIMS_OF[figure])
+        assert f'snakemake.config["seen"].get("{figure}"' in (ROOT / f"workflow/report/{figure}.rst").read_text()
+    assert "C1, shifts are sparse, whole vocabulary: dapo 0.91 [0.81, 1.00], supports" in text_of(below["sparsity"])
+    assert seen(tmp_path) == {}

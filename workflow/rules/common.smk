@@ -32,7 +32,7 @@ from tokenshift.cluster.resources import (
     training_gpus,
 )
 from tokenshift.summary.closing import summary
-from tokenshift.summary.finding import finding
+from tokenshift.summary.finding import finding, seen
 
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
@@ -47,9 +47,10 @@ except StudyError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{STUDY.name}"
-# For workflow/report/workflow.rst.
+# For the texts in workflow/report.
 config["allow_overlap"] = STUDY.allow_overlap
 config["finding"] = finding(Path(RESULTS)) if workflow.is_main_process else ""
+config["seen"] = seen(Path(RESULTS)) if workflow.is_main_process else {}
 SCRIPTS = ROOT / "workflow/scripts"
 
 # vLLM pins other packages than the inference stack, so it has an environment of its own; without conda, beside .venv.

@@ -12,6 +12,20 @@ from tokenshift.summary.closing import measured, truncation_lines
 ORDINAL = {"supports": "supported", "contradicts": "contradicted"}
 LINE = 5000  # characters; docutils refuses lines of 10,000
 COLUMNS = ("claim", "pair", "measured", "paper", "verdict")
+# The claims that each figure bears on.
+CLAIMS_OF = {
+    "figure_1": ["C1", "C7", "C11", "C12"],
+    "sparsity": ["C1", "C2"],
+    "position_profile": ["C3", "C4"],
+    "entropy_by_js": ["C5", "C6"],
+    "token_identity": ["C7"],
+    "top_k_overlap": ["C8"],
+    "first_choices": ["C9", "C10"],
+    "cross_sampling": ["C11", "C12", "C13"],
+    "recovered_gain": ["C11", "C12", "C13"],
+    "evolution": ["C14"],
+    "training": ["C15"],
+}
 STAGES = """
 ::
 
@@ -38,6 +52,32 @@ def finding(results: Path) -> str:
     parts.append("In the menu: each figure with its caption, *Tokens* (the viewer), and *Provenance* (the audit).")
     parts.append("The stages, each a file of rules:")
     return "\n\n".join(filter(None, [*parts, STAGES]))
+
+
+def seen(results: Path) -> dict[str, str]:
+    """For each figure of CLAIMS_OF, what its claims came out as, to stand below its caption."""
+    claims = results / "tables" / "claims.csv"
+    if not claims.is_file():
+        return {}
+    rows = _rows(claims)
+    several_sets = len({row["set"] for row in rows}) > 1
+    said: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        if row["estimate"]:
+            pair = f"{row['pair']} on {row['set']}" if several_sets else row["pair"]
+            words = f"{pair} {measured(row)}, {row['verdict']}"
+            by_statement = said.setdefault(row["claim"], {})
+            by_statement.setdefault(statement(row["claim"], row["variant"]), []).append(words)
+    below = {}
+    for figure, names in CLAIMS_OF.items():
+        lines = [
+            f"- {name}, {escaped(stated)}: {escaped('; '.join(words))}"
+            for name in names
+            for stated, words in said.get(name, {}).items()
+        ]
+        if lines:
+            below[figure] = "\n".join(["What is seen, by the claims that it bears on:", "", *lines])
+    return below
 
 
 def verdicts(rows: list[dict[str, str]]) -> str:
