@@ -4,22 +4,6 @@ A page of 960 responses of 5,000 tokens takes a minute and 0.5 GB (benchmarks/vi
 """
 
 
-def shown_scores(wildcards):
-    """Scores along the responses of the pair's own policies."""
-    own = [trajectory for trajectory in OWN if trajectory in STUDY.trajectories(wildcards.pair)]
-    return [f"{RESULTS}/scores/{wildcards.pair}/{wildcards.problem_set}/{trajectory}.parquet" for trajectory in own]
-
-
-def shown_sweeps(wildcards):
-    """Sweeps by JS, or by the first criterion of a study without it; none of a pair that is not cross-sampled."""
-    criteria = STUDY.cross_sampling.criteria
-    if wildcards.pair not in STUDY.cross_sampling.pairs or not criteria:
-        return []
-    criterion = "js" if "js" in criteria else criteria[0]
-    folder = f"{RESULTS}/cross_samples/{wildcards.pair}/{wildcards.problem_set}"
-    return [f"{folder}/{direction}-{criterion}.parquet" for direction in STUDY.cross_sampling.directions]
-
-
 rule viewer:
     input:
         problems=f"{RESULTS}/problems/{{problem_set}}.parquet",
