@@ -131,6 +131,7 @@ def test_no_label_lies_on_another_or_beyond_the_edge(name, sets):
 
 def test_labels_that_overlap_are_noticed():
     figure = drawn_figure("truncation", *tables_of("truncation", ["heldout"]))
+    figure.set_layout_engine("none")
     figure.axes[0].tick_params(labelsize=60)
     assert overlaps(figure)
 
