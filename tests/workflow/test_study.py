@@ -89,12 +89,13 @@ TRIGGERS = {
     "the script of a table": (
         "workflow/scripts/tables/sparsity.py",
         None,
-        lambda _: tables_and_figures("sparsity"),
+        lambda _: tables_and_figures("sparsity") | {"figure_1"},
     ),
     "a module of some figures": (
         "workflow/tokenshift/figures/sweeps.py",
         None,
         lambda _: {
+            "figure_1",
             "figure_cross_sampling",
             "figure_recovered_gain",
             "figure_budget_frontier",
@@ -109,7 +110,7 @@ TRIGGERS = {
     "the divergence": (
         "workflow/tokenshift/distributions/divergence.py",
         None,
-        lambda rules: SCORING | analysis(rules) - WITHOUT_SCORES,
+        lambda rules: SCORING | {"viewer"} | analysis(rules) - WITHOUT_SCORES,
     ),
     "the objective of RL": (
         "workflow/tokenshift/rl/objective.py",
@@ -136,19 +137,25 @@ TRIGGERS = {
     "what counts as high JS": (
         TINY,
         ("identity_minimum: 2", "identity_minimum: 2\n  high: 0.2"),
-        lambda rules: analysis(rules) - WITHOUT_SCORES - tables_and_figures("cross_sampling", "recovered_gain"),
+        lambda rules: (
+            {"viewer"} | analysis(rules) - WITHOUT_SCORES - tables_and_figures("cross_sampling", "recovered_gain")
+        ),
     ),
     "the study's top-k": (
         TINY,
         ("scoring:\n", "scoring:\n  top_k: 11\n"),
-        lambda rules: SCORING | analysis(rules) - WITHOUT_SCORES,
+        lambda rules: SCORING | {"viewer"} | analysis(rules) - WITHOUT_SCORES,
     ),
     "one model's learning rate": (
         TINY,
         ("{<<: *run, weight", "{<<: *run, learning_rate: 2.0e-3, weight"),
         lambda _: {"rl", "rollouts"} | tables_and_figures("training", "training_curves", "position_profile", "claims"),
     ),
-    "an environment": ("envs/analysis.yaml", ("python =3.11", "python =3.12"), lambda rules: analysis(rules)),
+    "an environment": (
+        "envs/analysis.yaml",
+        ("python =3.11", "python =3.12"),
+        lambda rules: {"viewer"} | analysis(rules),
+    ),
     "the README": ("README.md", None, lambda _: set()),
     "the defaults of the study file": ("workflow/tokenshift/config/measurements.py", None, lambda _: set()),
 }
