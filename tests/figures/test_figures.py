@@ -61,6 +61,7 @@ def drawn_figure(name: str, *tables: pl.DataFrame) -> Figure:
         spec = SPECS[name]
         if name == "figure_1":
             spec = spec.model_copy(update={"set": drawn["set"][0]})
+            drawn = module.of_one_pair(drawn, spec)
         figure = module.draw(drawn, spec)
         note_sizes(figure, drawn)
         return figure

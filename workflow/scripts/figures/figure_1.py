@@ -16,8 +16,8 @@ from tokenshift.figures.style import (
     make_figure,
     numbers,
 )
-from tokenshift.figures.sweeps import RULES, draw_curves, draw_ends, rule_handles
-from tokenshift.figures.tokens import visible
+from tokenshift.figures.sweeps import RULES, draw_curves, draw_ends, rule_handles, rule_line
+from tokenshift.figures.tokens import draw_token_shares
 from tokenshift.registries.controls import CONTROLS
 from tokenshift.registries.trajectories import DIRECTIONS
 
@@ -29,7 +29,7 @@ TITLES = {
     "forward": "c  Do they suffice? The base, with tuned tokens",
     "reverse": "d  Are they necessary? The tuned, with base tokens",
 }
-COLOUR = "#2f7fc1"
+COLOUR = rule_line("js")["color"]
 
 
 def select(sparsity: pl.DataFrame, identity: pl.DataFrame, sweeps: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -63,36 +63,31 @@ def draw_sparse(axes: Axes, rows: pl.DataFrame, high: float) -> None:
 
 def draw_where(axes: Axes, rows: pl.DataFrame) -> None:
     """The tokens that carry most of all JS, with their share of all positions."""
-    bars, positions = (rows.filter(quantity=quantity) for quantity in ("share_of_js", "share_of_positions"))
-    y = range(len(bars))
-    axes.barh(y, 100 * numbers(bars, "estimate"), color=COLOUR, alpha=0.5, height=0.7, linewidth=0, label="of all JS")
-    axes.hlines(y, 100 * numbers(bars, "ci_low"), 100 * numbers(bars, "ci_high"), color=COLOUR, linewidth=1.1)
-    marks = {"marker": "|", "markersize": 8, "linestyle": "", "color": "black", "markeredgewidth": 1.3}
-    beside = bars.join(positions.select("token_id", expected="estimate"), on="token_id", how="left")
-    axes.plot(100 * numbers(beside, "expected"), y, label="of all positions", **marks)
-    labels = [visible(token, token_id) for token, token_id in bars.select("token", "token_id").iter_rows()]
-    axes.set_yticks(y, labels, parse_math=False)
-    axes.set(xlabel="share of the token (%)", ylim=(len(bars) - 0.4, -0.6), xlim=(0, None))
-    axes.grid(axis="y", visible=False)
+    draw_token_shares(axes, rows, COLOUR)
+    axes.set_xlabel("share of the token (%)")
     axes.legend(loc="lower right", fontsize=6.5)
     axes.set_title("b  Where are they? Tokens that carry most of JS", color=DARK)
 
 
 def draw_sweep(axes: Axes, rows: pl.DataFrame, direction: str) -> None:
     """Accuracy against the share of replaced tokens, by JS and by the random controls."""
-    axes.set_title(TITLES[direction], color=DARK)
     if rows.is_empty():
         axes.set_axis_off()
         return
+    axes.set_title(TITLES[direction], color=DARK)
     draw_curves(axes, rows, "accuracy")
     draw_ends(axes, rows)
     axes.set(xlabel="tokens replaced (% of all)", ylabel="accuracy")
     axes.margins(y=0.14)
 
 
-def draw(drawn: pl.DataFrame, spec: FigureOneSpec) -> Figure:
-    rows = drawn.filter(pair=spec.pair, set=spec.set)
-    directions = [name for name in TITLES if name in drawn["panel"].to_list()]
+def of_one_pair(selected: pl.DataFrame, spec: FigureOneSpec) -> pl.DataFrame:
+    """The rows of the pair and the set that the figure tells of."""
+    return selected.filter(pair=spec.pair, set=spec.set)
+
+
+def draw(rows: pl.DataFrame, spec: FigureOneSpec) -> Figure:
+    directions = [name for name in TITLES if name in rows["panel"].to_list()]
     figure = Figure(figsize=(TEXT_WIDTH, 4.9 if directions else 2.5), layout="constrained")
     grid = figure.subplots(2 if directions else 1, 2, squeeze=False)
     draw_sparse(grid[0, 0], rows.filter(panel="sparse"), spec.high)
@@ -100,13 +95,13 @@ def draw(drawn: pl.DataFrame, spec: FigureOneSpec) -> Figure:
     for axes, direction in zip(grid[1:].flat, TITLES, strict=False):
         draw_sweep(axes, rows.filter(panel=direction), direction)
     if directions:
-        shown = drawn.filter(pl.col("panel").is_in(directions))["criterion"]
+        shown = rows.filter(pl.col("panel").is_in(directions))["criterion"]
         figure.legend(handles=rule_handles(shown), loc="outside lower left", ncols=2, fontsize=6.5)
     return figure
 
 
 def main() -> None:
-    make_figure(__doc__, FigureOneSpec, select, draw)
+    make_figure(__doc__, FigureOneSpec, select, draw, of_one_pair)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from tokenshift.command import run
 from tokenshift.config.specs import HighFigureSpec
 from tokenshift.figures.style import arrange, main_trajectory, make_figure, numbers, pair_looks, panel_pairs
-from tokenshift.figures.tokens import visible
+from tokenshift.figures.tokens import draw_token_shares
 
 QUANTITIES = ["variance_explained", "share_of_js", "share_high", "share_of_positions"]
 MARGIN, ROW = 1.25, 0.165  # inches around a panel's bars, and of each
@@ -18,20 +18,6 @@ def select(table: pl.DataFrame) -> pl.DataFrame:
     rows = main_trajectory(table)
     place = pl.int_range(pl.len()).over("pair", "set", "quantity")
     return arrange(rows.filter(place < LISTED), "set", "pair", "quantity", quantity=QUANTITIES)
-
-
-def draw_share(axes: Axes, rows: pl.DataFrame, colour: object) -> None:
-    """A bar for each token's share of all JS, with the share of all positions that it takes as a tick in it."""
-    bars, positions = (rows.filter(quantity=quantity) for quantity in ("share_of_js", "share_of_positions"))
-    y = range(len(bars))
-    axes.barh(y, 100 * numbers(bars, "estimate"), color=colour, alpha=0.55, height=0.72, linewidth=0)
-    axes.hlines(y, 100 * numbers(bars, "ci_low"), 100 * numbers(bars, "ci_high"), color=colour, linewidth=1.1)
-    beside = bars.join(positions.select("token_id", expected="estimate"), on="token_id", how="left")
-    axes.plot(
-        100 * numbers(beside, "expected"), y, marker="|", markersize=7, linestyle="", color="black", markeredgewidth=1.2
-    )
-    labels = [visible(token, token_id) for token, token_id in bars.select("token", "token_id").iter_rows()]
-    axes.set_yticks(y, labels, parse_math=False)
 
 
 def draw_contexts(axes: Axes, rows: pl.DataFrame, colour: object) -> None:
@@ -67,11 +53,11 @@ def draw(drawn: pl.DataFrame, spec: HighFigureSpec) -> Figure:
     figure, panels = panel_pairs(drawn, "set", "pair", height=MARGIN + ROW * most, ratios=(2.4, 1))
     for (shares, contexts), rows in panels:
         pair = rows["pair"][0]
-        draw_share(shares, rows, looks[pair].colour)
+        draw_token_shares(shares, rows, looks[pair].colour)
         draw_contexts(contexts, rows, looks[pair].colour)
         name = pair if drawn["set"].n_unique() == 1 else f"{rows['set'][0]} · {pair}"
         shares.set_title(f"{name}\n{explained(rows)}\n{rest(rows)}", fontsize=6.5)
-        shares.set(xlabel="% of all JS (bar),\nof all positions (tick)", xlim=(0, None))
+        shares.set(xlabel="% of all JS (bar),\nof all positions (tick)")
         contexts.set(xlabel=f"% of its own\nwith JS > {spec.high:g}")
         for axes in (shares, contexts):
             axes.set_ylim(most - 0.4, -0.6)

@@ -35,6 +35,7 @@ TEXT_WIDTH, COLUMN_WIDTH, NARROWEST_PANEL = 6.8, 3.4, 2.2  # inches
 
 Select = Callable[..., pl.DataFrame]  # of the figure's tables
 Draw = Callable[[pl.DataFrame, Spec], Figure]
+Narrow = Callable[[pl.DataFrame, Spec], pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,21 @@ class Look:
     marker: str
 
 
-def make_figure(description: str | None, spec: type[Spec], select: Select, draw: Draw) -> None:
+def make_figure(
+    description: str | None,
+    spec: type[Spec],
+    select: Select,
+    draw: Draw,
+    narrow: Narrow = lambda selected, _: selected,
+) -> None:
     """Command line of a figure's script: read its tables, draw the selected rows, write PDF, PNG and those rows as CSV.
 
-    `spec` is the type of the settings in --spec, which `draw` gets. Raises StudyError when one is missing, or when
+    `spec` is the type of the settings in --spec, which `draw` gets; `narrow` keeps the selected rows that they name.
+    Raises StudyError when one is missing, or when
     there is nothing to draw.
     """
     args = _parser(description, spec).parse_args()
-    drawn = select(*map(read_table, args.table))
+    drawn = narrow(select(*map(read_table, args.table)), args.spec)
     if drawn.is_empty():
         named = " and ".join(map(str, args.table))
         raise StudyError(f"{named}: no row of it belongs in this figure; delete it and let Snakemake make it again")
