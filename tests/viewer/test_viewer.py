@@ -1,5 +1,7 @@
 """The viewer as a reader uses it, in Chromium: what it shows is what the Parquet files hold."""
 
+import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -268,7 +270,10 @@ def test_the_page_is_what_its_sources_give(driver, tmp_path):
     (tmp_path / "workflow/tokenshift/viewer").mkdir(parents=True)
     for command in (["npm", "ci", "--no-fund", "--no-audit"], ["npm", "run", "build"]):
         done = subprocess.run(command, cwd=tmp_path / "viewer", capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        said = done.stdout + done.stderr
+        if re.search("ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT", said) and not os.environ.get("CI"):
+            pytest.skip("npm does not reach its registry, which holds what the page is built with")
+        assert done.returncode == 0, said
     built = (tmp_path / "workflow/tokenshift/viewer/page.html").read_bytes()
     assert built == page_module.TEMPLATE.read_bytes(), "run `npm ci && npm run build` in viewer/ and commit the page"
 

@@ -46,8 +46,9 @@ export function Candidates({ study, block, r, position }) {
   }
   const rows = candidates(block, i);
   const gained = rows.reduce((sum, { base, tuned }) => sum + Math.max(0, (tuned ?? 0) - (base ?? 0)), 0);
+  const { temperature, top_p } = study.truncation;
   const facts = [
-    ["JS", `${number(at("js"))} nats; ${number(at("js_nucleus"))} truncated as sampled`],
+    ["JS", `${number(at("js"))} nats; ${number(at("js_nucleus"))} as sampled (temperature ${temperature}, top-p ${top_p})`],
     ["moved mass", `${percent(gained)} of the probability goes to tokens that gain, of those listed`],
     ["outside the other's nucleus", `${percent(at("mass_base_base_only"))} of the base, ${percent(at("mass_tuned_tuned_only"))} of the tuned`],
     ["entropy", `${number(at("entropy_base"))} nats base, ${number(at("entropy_tuned"))} tuned`],

@@ -95,10 +95,8 @@ export class Study {
       policy: of("policy") ? "tuned" : "base",
       sample: of("sample"),
       length: of("length"),
-      scored: of("scored"),
       correct: of("correct") === 1,
       stopped: of("stopped") === 1,
-      meanJs: of("mean_js"),
       highestJs: of("highest_js"),
       answer: this.answers[r],
     };

@@ -68,7 +68,7 @@ def _index(
     }
     columns = {
         name: named(listed[name].to_numpy(), 1 + listed[name].max())
-        for name in ("problem", "policy", "sample", "length", "scored")
+        for name in ("problem", "policy", "sample", "length")
     }
     columns |= {name: counted(listed[name].cast(pl.Int64).to_numpy()) for name in ("correct", "stopped")}
     for name in ("mean_js", "highest_js"):

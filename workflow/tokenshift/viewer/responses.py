@@ -31,12 +31,11 @@ Named = dict[str, Path]  # by policy, whose responses the file is about
 def index(rollouts: Named, scores: Named, problems: Sequence[str]) -> pl.DataFrame:
     """A row per response, in the page's order: by problem, policy (0 base, 1 tuned) and sample.
 
-    length in tokens; mean and highest JS are null where the policy's responses were not scored, `scored` says of how
-    many positions they are.
+    length in tokens; mean and highest JS are null where the policy's responses were not scored.
     """
     by_policy = []
     js = pl.col("js").cast(pl.Float64)
-    of_scores = {"scored": pl.len().cast(pl.Float64), "mean_js": total(js) / pl.len(), "highest_js": js.max()}
+    of_scores = {"mean_js": total(js) / pl.len(), "highest_js": js.max()}
     order = pl.DataFrame({"problem_id": problems, "problem": range(len(problems))})
     for policy, name in enumerate(POLICIES):
         rows = scan_parquet(rollouts[name], ROLLOUTS).select(
@@ -54,7 +53,7 @@ def index(rollouts: Named, scores: Named, problems: Sequence[str]) -> pl.DataFra
         else:
             rows = rows.with_columns(pl.lit(None, pl.Float64).alias(column) for column in of_scores)
         by_policy.append(rows.join(order.lazy(), on="problem_id").collect(engine="streaming"))
-    return pl.concat(by_policy).with_columns(pl.col("scored").fill_null(0).cast(pl.Int64)).sort(KEYS)
+    return pl.concat(by_policy).sort(KEYS)
 
 
 def positions(problem_id: str, responses: pl.DataFrame, rollouts: Named, scores: Named, size: int) -> dict[str, Column]:
