@@ -6,18 +6,7 @@ from matplotlib.figure import Figure
 
 from tokenshift.command import run
 from tokenshift.config.specs import PairsFigureSpec
-from tokenshift.figures.style import (
-    DARK,
-    arrange,
-    band,
-    facets,
-    ground,
-    legend,
-    make_figure,
-    numbers,
-    pair_looks,
-    style_handle,
-)
+from tokenshift.figures.style import arrange, band, direct_labels, facets, ground, make_figure, numbers, pair_looks
 
 DIVERGENCES = {"js": "full vocabulary", "js_nucleus": "truncated to the nuclei"}
 
@@ -40,11 +29,13 @@ def draw(drawn: pl.DataFrame, spec: PairsFigureSpec) -> Figure:
         for (quantile,), line in rows.group_by("quantile", maintain_order=True):
             band(axes, numbers(line, "step"), line, shade[quantile], marker="o", markersize=2.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set(xlabel="training step", ylabel="JS divergence (nats)")
+        axes.margins(x=0.12)  # the labels' place
+        axes.set(xlabel="training step", ylabel="quantiles of JS (nats)")
         axes.label_outer()
-    greys = shades(DARK, quantiles)
     ground(panels)
-    legend(figure, [style_handle(f"{q:g} quantile", color=greys[q], marker="o") for q in quantiles])
+    for axes, rows in panels:
+        last = rows.filter(pl.col("step") == pl.col("step").max(), pl.col("estimate").is_not_null())
+        direct_labels(axes, {f"{100 * row['quantile']:g} %": (row["step"], row["estimate"]) for row in last.to_dicts()})
     return figure
 
 

@@ -3,6 +3,7 @@
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from tokenshift.command import run
 from tokenshift.config.specs import FigureOneSpec
@@ -16,7 +17,7 @@ from tokenshift.figures.style import (
     make_figure,
     numbers,
 )
-from tokenshift.figures.sweeps import RULES, draw_curves, draw_ends, rule_handles, rule_line
+from tokenshift.figures.sweeps import RULES, draw_curves, draw_ends, rule_line
 from tokenshift.figures.tokens import draw_token_shares
 from tokenshift.registries.controls import CONTROLS
 from tokenshift.registries.trajectories import DIRECTIONS
@@ -30,6 +31,7 @@ TITLES = {
     "reverse": "d  Are they necessary? The tuned, with base tokens",
 }
 COLOUR = rule_line("js")["color"]
+CONTROL_LINE = {"color": "0.55", "marker": "o", "markersize": 2.5, "linewidth": 0.9, "zorder": 2.2}
 
 
 def select(sparsity: pl.DataFrame, identity: pl.DataFrame, sweeps: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -69,16 +71,28 @@ def draw_where(axes: Axes, rows: pl.DataFrame) -> None:
     axes.set_title("b  Where are they? Tokens that carry most of JS", color=DARK)
 
 
+def sweep_line(criterion: str) -> dict[str, object]:
+    """Line of a rule: the random controls alike, since the figure of cross-sampling tells them apart."""
+    return rule_line("js") if criterion == "js" else CONTROL_LINE.copy()
+
+
 def draw_sweep(axes: Axes, rows: pl.DataFrame, direction: str) -> None:
     """Accuracy against the share of replaced tokens, by JS and by the random controls."""
     if rows.is_empty():
         axes.set_axis_off()
         return
     axes.set_title(TITLES[direction], color=DARK)
-    draw_curves(axes, rows, "accuracy")
+    draw_curves(axes, rows, "accuracy", sweep_line)
     draw_ends(axes, rows)
     axes.set(xlabel="tokens replaced (% of all)", ylabel="accuracy")
     axes.margins(y=0.14)
+    handles = [Line2D([], [], label="where JS is high", **sweep_line("js"))]
+    if set(rows["criterion"]) & set(CONTROLS):
+        handles.append(Line2D([], [], label="at random", **CONTROL_LINE))
+    # The sweep leaves the accuracy of the primary alone at the left: the right, inside of it, is free.
+    first, last = numbers(rows.filter(quantity="accuracy", criterion="js").sort("budget"), "estimate")[[0, -1]]
+    place = {"bbox_to_anchor": (1, first), "bbox_transform": axes.get_yaxis_transform(), "fontsize": 6.5}
+    axes.legend(handles=handles, loc="lower right" if first <= last else "upper right", **place)
 
 
 def of_one_pair(selected: pl.DataFrame, spec: FigureOneSpec) -> pl.DataFrame:
@@ -88,15 +102,12 @@ def of_one_pair(selected: pl.DataFrame, spec: FigureOneSpec) -> pl.DataFrame:
 
 def draw(rows: pl.DataFrame, spec: FigureOneSpec) -> Figure:
     directions = [name for name in TITLES if name in rows["panel"].to_list()]
-    figure = Figure(figsize=(TEXT_WIDTH, 4.9 if directions else 2.5), layout="constrained")
+    figure = Figure(figsize=(TEXT_WIDTH, 4.6 if directions else 2.5), layout="constrained")
     grid = figure.subplots(2 if directions else 1, 2, squeeze=False)
     draw_sparse(grid[0, 0], rows.filter(panel="sparse"), spec.high)
     draw_where(grid[0, 1], rows.filter(panel="where"))
     for axes, direction in zip(grid[1:].flat, TITLES, strict=False):
         draw_sweep(axes, rows.filter(panel=direction), direction)
-    if directions:
-        shown = rows.filter(pl.col("panel").is_in(directions))["criterion"]
-        figure.legend(handles=rule_handles(shown), loc="outside lower left", ncols=2, fontsize=6.5)
     return figure
 
 

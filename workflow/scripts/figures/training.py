@@ -13,6 +13,8 @@ QUANTITIES = {
     "accuracy_minus_base": "accuracy minus its base's",
     "accuracy_minus_baseline": "accuracy minus the baseline's",
 }
+# What the axes reach at most: a little beyond the values that there can be. Student's t knows no such bounds.
+POSSIBLE = {"accuracy": (-0.04, 1.04), "accuracy_minus_base": (-1.04, 1.04), "accuracy_minus_baseline": (-1.04, 1.04)}
 MARGIN, ROW = 0.8, 0.3  # inches around a panel's models, and of each
 MEAN = {"marker": "o", "markersize": 4.5, "color": DARK}
 SEED = {"marker": "o", "markersize": 3, "color": MUTED, "markerfacecolor": "white", "linestyle": ""}
@@ -48,6 +50,8 @@ def draw(drawn: pl.DataFrame, spec: FigureSpec) -> Figure:
             draw_models(axes, drawn.filter(set=problem_set, quantity=quantity), models)
             axes.set(xlabel=QUANTITIES[quantity], ylim=(len(models) - 0.5, -0.5))
             axes.set_yticks(range(len(models)), models)
+            low, high = axes.get_xlim()
+            axes.set_xlim(max(low, POSSIBLE[quantity][0]), min(high, POSSIBLE[quantity][1]))
             if quantity != "accuracy":
                 axes.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
             axes.label_outer()

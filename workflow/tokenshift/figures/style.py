@@ -5,7 +5,7 @@ A figure's script says which rows of its table it draws (`select`) and how (`dra
 
 import argparse
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -270,16 +270,20 @@ def ordinal_lines(
         whiskers(axes, values.search_sorted(line[x]).to_numpy() + beside, line, looks[pair].colour, **style)
 
 
-def direct_labels(axes: Axes, ends: dict[str, tuple[float, float]], colours: dict[str, object]) -> None:
-    """Each line's name beside its last point, moved apart where two would touch; `ends` in data coordinates."""
-    height = axes.get_ylim()[1] - axes.get_ylim()[0]
+def direct_labels(axes: Axes, ends: dict[str, tuple[float, float]], colours: Mapping[str, object] = {}) -> None:
+    """Each line's name beside its last point, moved apart where two would touch; `ends` in data coordinates.
+
+    In the line's colour where `colours` has it, else in that of text.
+    """
+    points = axes.bbox.height / axes.figure.dpi * 72
+    line = 9 / points * (axes.get_ylim()[1] - axes.get_ylim()[0])
     heights = sorted(ends, key=lambda name: ends[name][1])
     at = {name: ends[name][1] for name in heights}
     for below, above in pairwise(heights):
-        at[above] = max(at[above], at[below] + 0.13 * height)
+        at[above] = max(at[above], at[below] + line)
     for name, (x, _) in ends.items():
         place = {"textcoords": "offset points", "va": "center", "fontsize": 6.5}
-        axes.annotate(name, (x, at[name]), (4, 0), color=colours[name], **place)
+        axes.annotate(name, (x, at[name]), (4, 0), color=colours.get(name, DARK), **place)
 
 
 def panel_pairs(

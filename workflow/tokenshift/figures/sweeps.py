@@ -1,6 +1,6 @@
 """What the figures of cross-sampling share: how a switching rule looks, and curves over the effective share."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,8 @@ from tokenshift.figures.style import MUTED, band, numbers
 from tokenshift.registries.controls import CONTROLS
 from tokenshift.registries.criteria import CRITERIA
 from tokenshift.registries.trajectories import DIRECTIONS
+
+Line = Callable[[str], dict[str, object]]  # how the curve of a rule is drawn
 
 # How a direction reads above a panel: primary and intervention are those of registries.trajectories.DIRECTIONS.
 DIRECTION_LABELS = {
@@ -78,26 +80,27 @@ def curve(rows: pl.DataFrame, quantity: str) -> pl.DataFrame:
     return rows.filter(quantity=quantity).join(share, on="budget").sort("x", "budget")
 
 
-def draw_curve(axes: Axes, points: pl.DataFrame, criterion: str, bands: bool) -> None:
-    """A rule's curve with both intervals of each point; as a band too where `bands` says so, and for js."""
-    line = rule_line(criterion)
+def draw_curve(axes: Axes, points: pl.DataFrame, line: dict[str, object], bands: bool) -> None:
+    """A rule's curve with both intervals of each point; as a band too where `bands` says so."""
     x, y, low, high = (numbers(points, column) for column in ("x", "estimate", "ci_low", "ci_high"))
     bars = {"color": line["color"], "linewidth": 0.7, "alpha": 0.55, "zorder": line["zorder"] - 0.5}
     axes.hlines(y, numbers(points, "x_low"), numbers(points, "x_high"), **bars)
     axes.vlines(x, low, high, **bars)
-    if bands or criterion == "js":
-        band(axes, x, points, line.pop("color"), **line)
+    if bands:
+        colour = line.pop("color")
+        band(axes, x, points, colour, **line)
     else:
         axes.plot(x, y, **line)
 
 
-def draw_curves(axes: Axes, rows: pl.DataFrame, quantity: str) -> None:
+def draw_curves(axes: Axes, rows: pl.DataFrame, quantity: str, line: Line = rule_line) -> None:
     """The curve of every rule in `rows`; where there are more than two, only js has a band."""
     sweeps = rows.partition_by("criterion", maintain_order=True)
     for sweep in sweeps:
         points = curve(sweep, quantity)
         if np.isfinite(numbers(points, "estimate")).any():
-            draw_curve(axes, points, sweep["criterion"][0], bands=len(sweeps) <= 2)
+            criterion = sweep["criterion"][0]
+            draw_curve(axes, points, line(criterion), bands=len(sweeps) <= 2 or criterion == "js")
 
 
 def draw_ends(axes: Axes, rows: pl.DataFrame) -> None:
