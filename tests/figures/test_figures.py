@@ -13,15 +13,18 @@ import matplotlib.style
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from figure_tables import DRAWN_FROM, FIGURES, PAIRS, SPECS, TABLES, cross_sampling, recovered_gain, tables_of
 from tokenshift.artifacts import write_csv
 from tokenshift.config.specs import Spec
 from tokenshift.errors import StudyError
-from tokenshift.figures.style import arrange, house_style, note_sizes, pair_looks, read_table
+from tokenshift.figures.style import arrange, canvas, direct_labels, house_style, note_sizes, pair_looks, read_table
 from tokenshift.figures.sweeps import COMPARED, RULES, rule_line
 from tokenshift.figures.tokens import visible
 
@@ -135,6 +138,26 @@ def test_labels_that_overlap_are_noticed():
     figure.set_layout_engine("none")
     figure.axes[0].tick_params(labelsize=60)
     assert overlaps(figure)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_names_beside_lines_are_all_seen_and_none_is_on_another(heights):
+    figure, ((axes,),) = canvas(1, 1, 2.0)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    names = [f"{number} %" for number in range(len(heights))]
+    direct_labels(axes, {name: (0.8, height) for name, height in zip(names, heights, strict=True)})
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    labels = sorted(axes.texts, key=lambda label: Text.get_window_extent(label, renderer).y0)
+    assert sorted(label.get_text() for label in labels) == names
+    assert all(label.get_annotation_clip() is False for label in labels)
+    boxes = [Text.get_window_extent(label, renderer) for label in labels]  # without the lines that lead to them
+    assert all(below.y1 <= above.y0 + 0.5 for below, above in itertools.pairwise(boxes))
+    assert boxes[0].y0 >= axes.bbox.y0 - 1
+    assert boxes[-1].y1 <= figure.bbox.y1
+    # In the order of the lines.
+    ranks = [heights[names.index(label.get_text())] for label in labels]
+    assert ranks == sorted(ranks)
 
 
 PUBLISHED = ROOT / "docs/smollm2/tables"

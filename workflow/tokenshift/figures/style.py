@@ -7,7 +7,6 @@ import argparse
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.style
@@ -17,6 +16,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.optimize import isotonic_regression
 
 from tokenshift.artifacts import write_csv
 from tokenshift.atomic import atomic_file
@@ -31,6 +31,7 @@ NUMBER_COLUMNS = ("threshold", "estimate", "bound", *INTERVALS)
 DARK, MUTED, FAINT = "0.15", "0.4", "0.75"
 MARKERS = "osD^vPX<>*"
 POLICY_COLOURS = {"base": "#2f7fc1", "tuned": "#d97a08"}  # as in the viewer
+LABEL_POINTS = 6.5
 TEXT_WIDTH, COLUMN_WIDTH, NARROWEST_PANEL = 6.8, 3.4, 2.2  # inches
 
 Select = Callable[..., pl.DataFrame]  # of the figure's tables
@@ -271,19 +272,25 @@ def ordinal_lines(
 
 
 def direct_labels(axes: Axes, ends: dict[str, tuple[float, float]], colours: Mapping[str, object] = {}) -> None:
-    """Each line's name beside its last point, moved apart where two would touch; `ends` in data coordinates.
+    """Each line's name beside its last point, in data coordinates; names that would touch are moved apart, the least.
 
-    In the line's colour where `colours` has it, else in that of text.
+    In the line's colour where `colours` has it, else in that of text. A thin line leads to a name that was moved.
     """
-    points = axes.bbox.height / axes.figure.dpi * 72
-    line = 9 / points * (axes.get_ylim()[1] - axes.get_ylim()[0])
-    heights = sorted(ends, key=lambda name: ends[name][1])
-    at = {name: ends[name][1] for name in heights}
-    for below, above in pairwise(heights):
-        at[above] = max(at[above], at[below] + line)
-    for name, (x, _) in ends.items():
-        place = {"textcoords": "offset points", "va": "center", "fontsize": 6.5}
-        axes.annotate(name, (x, at[name]), (4, 0), color=colours.get(name, DARK), **place)
+    low, high = axes.get_ylim()
+    point = axes.figure.dpi / 72 / axes.bbox.height * (high - low)
+    line = 1.2 * LABEL_POINTS * point
+    names = sorted(ends, key=lambda name: ends[name][1])
+    stacked = line * np.arange(len(names))
+    # The nearest heights that are a line apart each; then none on the panel's lower edge or above the upper one.
+    heights = isotonic_regression([ends[name][1] for name in names] - stacked).x + stacked
+    heights = np.minimum(np.maximum(heights, low + line / 2 + stacked), high - stacked[::-1])
+    for name, height in zip(names, heights, strict=True):
+        moved = (height - ends[name][1]) / point
+        place = {"textcoords": "offset points", "va": "center", "fontsize": LABEL_POINTS, "annotation_clip": False}
+        if abs(moved) > 1:
+            place["arrowprops"] = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
+            place["arrowprops"] |= {"relpos": (0, 0.5)}  # from the middle of the name's left edge
+        axes.annotate(name, ends[name], (9, moved), color=colours.get(name, DARK), **place)
 
 
 def panel_pairs(
