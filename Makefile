@@ -73,9 +73,9 @@ crate: $(INSTALLED) ## the audited results as an RO-Crate; PRIVATE=1 leaves host
 	fi
 	touch $@
 
-vllm: .venv-vllm/installed ## the environment of vLLM, .venv-vllm, for studies with evaluation.engine: vllm
+vllm: .venv-vllm/installed ## the environment of vLLM, .venv-vllm, for studies with engine: vllm
 
-test-vllm: $(INSTALLED) .venv-vllm/installed ## rollouts by vLLM against our own, with SmolLM2-135M from PyPI
+test-vllm: $(INSTALLED) .venv-vllm/installed ## rollouts and training by vLLM against our own, with SmolLM2-135M from PyPI
 	pytest --durations=5 -rfEs tests/vllm_engine
 
 site: $(INSTALLED) ## docs/ as a site, in site/

@@ -36,6 +36,7 @@ from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.policy import Policy
 from tokenshift.problems.answers import last_boxed
 from tokenshift.problems.grading import Grader
+from tokenshift.rl.decoders import OwnDecoder
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant
@@ -118,7 +119,7 @@ def our_rows(
     engine = initialise(model, rl, lambda optimiser: warmup_then_constant(optimiser, 0))
     with tempfile.TemporaryDirectory() as folder, Grader() as grader:
         rollouts = Rollouts(
-            policy=policy,
+            decoder=OwnDecoder(policy),
             tokenizer=TOKENIZER,
             grader=grader,
             problems=problems(max(256, args.prompts)),

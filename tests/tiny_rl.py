@@ -14,6 +14,7 @@ from tokenshift.config.problems import Prompt
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.policy import Policy
 from tokenshift.problems.grading import Grader
+from tokenshift.rl.decoders import OwnDecoder
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Group, Rollouts
 from tokenshift.rl.trainer import Trainer
@@ -79,7 +80,7 @@ def guesser(**architecture: int) -> Qwen2ForCausalLM:
 
 def rollouts_of(model: torch.nn.Module, grader: Grader, rl: Rl) -> Rollouts:
     return Rollouts(
-        policy=Policy.of(model, TOKENIZER),
+        decoder=OwnDecoder(Policy.of(model, TOKENIZER)),
         tokenizer=TOKENIZER,
         grader=grader,
         problems=PROBLEMS,

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from checkouts import ROOT, copy_project
+from tokenshift.provenance.hashes import file_hash
 
 SCRIPTS = ROOT / "workflow/scripts"
 LIGHT = sorted(
@@ -125,6 +126,29 @@ def test_rollouts_by_vllm_have_a_script_and_an_environment_of_their_own(checkout
     assert {script for _, script in commands} == {"rollouts_vllm.py"}
     assert all(python == "python" for python, _ in commands)  # there is no .venv-vllm in the checkout
     assert '"engine": "vllm"' in planned.stdout
+
+
+@pytest.mark.study
+def test_training_with_vllm_is_in_its_environment_for_all_rl_models(checkout):
+    study = (checkout.root / "tests/workflow/tiny.yaml").read_text()
+    with_vllm = study.replace("rl: {<<: *run, weight", "rl: {<<: *run, engine: vllm, weight").replace(
+        "name: tiny", "name: new"
+    )
+    assert with_vllm.count("engine: vllm") == 1
+    (checkout.root / "config/studies/new.yaml").write_text(with_vllm)
+    planned = checkout.snakemake("--dry-run", "--printshellcmds", "--config", "study=new")
+    assert planned.returncode == 0, planned.stderr
+    stacks = {stack: file_hash(checkout.root / f"envs/{stack}.yaml") for stack in ("vllm", "training")}
+    environments = {}
+    for script, environment in re.findall(
+        r"(rl|sft|pretrain)\.py --spec .*?\"environment\": \"(\w+)\"", planned.stdout
+    ):
+        environments.setdefault(script, []).append(environment)
+    assert environments == {
+        "rl": 4 * [stacks["vllm"]],
+        "sft": [stacks["training"]],
+        "pretrain": [stacks["training"]],
+    }
 
 
 def test_no_command_depends_on_how_many_cores_a_run_was_given():

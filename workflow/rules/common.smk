@@ -57,6 +57,8 @@ SCRIPTS = ROOT / "workflow/scripts"
 VLLM = STUDY.evaluation.engine == "vllm"
 VLLM_PYTHON = ROOT / ".venv-vllm/bin/python"
 ROLLOUT_SCRIPT = "rollouts_vllm.py" if VLLM else "rollouts.py"
+# All RL models are trained in one environment, so that those that are compared differ in what the study says alone.
+RL_STACK = "vllm" if any(model.rl and model.rl.engine == "vllm" for model in STUDY.models.values()) else "training"
 
 if unusable := {":", "{", "}"} & set(str(ROOT)):
     raise WorkflowError(
@@ -234,15 +236,18 @@ def holding(sizes):
     }
 
 
+def python_of(stack):
+    """The command that runs Python in the environment of `stack`: on PATH but for vLLM's without conda."""
+    return quote(str(VLLM_PYTHON)) if stack == "vllm" and VLLM_PYTHON.is_file() and not CONDA else "python"
+
+
 def rollout_launch():
     """How rollouts are started where not as every other model job: vLLM starts a process for each GPU by itself."""
-    if not VLLM:
-        return {}
-    return {"launch": quote(str(VLLM_PYTHON)) if VLLM_PYTHON.is_file() and not CONDA else "python"}
+    return {"launch": python_of("vllm")} if VLLM else {}
 
 
-def training():
-    """Resources of a training job; `launch` is the command that starts its processes.
+def training(stack="training"):
+    """Resources of a training job in the environment of `stack`; `launch` is the command that starts its processes.
 
     On several nodes, in the one shape that works: `gres` counts GPUs on a node, where `gpu` counts those of the job, and
     SLURM's plugin wants at least two tasks on each node of a job that calls srun itself (`mpi`).
@@ -252,7 +257,7 @@ def training():
     asked = {
         "mem_mb": lambda w: memory_mb(compute, [size_of(STUDY, w.model)]),
         "runtime": compute.runtime,
-        "launch": lambda w, threads: launcher(compute, gpus(w), threads),
+        "launch": lambda w, threads: launcher(compute, gpus(w), threads, python_of(stack)),
     }
     if compute.nodes == 1:
         return {**asked, "gpu": gpus, "nodes": 1}

@@ -94,12 +94,12 @@ rule rl:
     wildcard_constraints:
         model=one_of(models_from("rl")),
     conda:
-        "../../envs/training.yaml"
+        f"../../envs/{RL_STACK}.yaml"
     threads: STUDY.compute.threads
     resources:
-        **training(),
+        **training(RL_STACK),
     params:
-        spec=lambda w: spec("rl.py", "training", **training_spec(w.model)),
+        spec=lambda w: spec("rl.py", RL_STACK, **training_spec(w.model)),
     message:
         "Training {wildcards.model} with verifiable rewards"
     shell:

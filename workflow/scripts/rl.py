@@ -5,6 +5,7 @@ import copy
 import dataclasses
 from pathlib import Path
 
+import polars as pl
 import torch
 
 from tokenshift.artifacts import read_parquet
@@ -13,8 +14,10 @@ from tokenshift.config.specs import RlSpec
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.models import load_model, load_tokenizer
 from tokenshift.policies.policy import Policy
+from tokenshift.policies.rollouts import prompt_batch
 from tokenshift.problems.grading import Grader
 from tokenshift.provenance.hashes import file_hash, folder_hash
+from tokenshift.rl.decoders import OwnDecoder, VllmDecoder
 from tokenshift.rl.loop import train
 from tokenshift.rl.rollout_batches import Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant
@@ -42,8 +45,16 @@ def main() -> None:
     model = load_model(args.base, settings.precision, device)
     watched = settings.kl_coefficient > 0 or settings.report_base_kl
     initial = load_model(args.base, settings.precision, device) if watched else None
-    policy = Policy.of(copy.deepcopy(model), tokenizer, spec.prompt.stops)
+    policy = Policy.of(model, tokenizer, spec.prompt.stops)
+    twin = copy.deepcopy(model) if settings.engine == "tokenshift" else None  # before there are DeepSpeed's hooks
     engine = initialise(model, settings, lambda optimiser: warmup_then_constant(optimiser, settings.warmup_steps))
+    problems = read_parquet(args.problems, PROBLEMS)
+    heldout_problems = read_parquet(args.heldout, PROBLEMS) if settings.evaluation else problems.clear()
+    if twin is not None:
+        decoder = OwnDecoder(dataclasses.replace(policy, model=twin))
+    else:
+        prompts = prompt_batch(pl.concat([problems, heldout_problems]), 1, tokenizer, spec.prompt)
+        decoder = VllmDecoder.beside(policy, args.base, prompts, spec)
     inputs = {"base": folder_hash(args.base), "problems": file_hash(args.problems)}
     depends_on = spec.plain() | {"inputs": inputs}
     card = model_card(spec, "rl", args.base.name, args.problems.stem)
@@ -52,10 +63,10 @@ def main() -> None:
         Run(args.state, depends_on, engine, tokenizer, card, settings.save_every) as training,
     ):
         rollouts = Rollouts(
-            policy=policy,
+            decoder=decoder,
             tokenizer=tokenizer,
             grader=grader,
-            problems=read_parquet(args.problems, PROBLEMS),
+            problems=problems,
             prompt=spec.prompt,
             problems_per_draw=settings.prompts_per_step,
             responses_per_problem=settings.responses_per_prompt,
@@ -67,7 +78,7 @@ def main() -> None:
         if evaluation is not None:
             heldout = dataclasses.replace(
                 rollouts,
-                problems=read_parquet(args.heldout, PROBLEMS),
+                problems=heldout_problems,
                 responses_per_problem=evaluation.samples,
                 sampling=Sampling(evaluation.temperature, evaluation.top_p, settings.max_new_tokens),
             )

@@ -10,9 +10,10 @@ import torch
 from tokenshift.artifacts import read_parquet, write_parquet
 from tokenshift.command import run
 from tokenshift.config.specs import VllmRolloutsSpec
+from tokenshift.distributions.sampling import Sampling
 from tokenshift.policies.models import load_tokenizer
 from tokenshift.policies.rollouts import prompt_batch, response_columns
-from tokenshift.policies.vllm_engine import generate_with_vllm, package, response_seed
+from tokenshift.policies.vllm_engine import VllmEngine, package, response_seed
 from tokenshift.policies.vocabulary import generation_config, stop_ids, vocabulary
 from tokenshift.problems.grading import Grader
 from tokenshift.schemas import PROBLEMS, ROLLOUTS
@@ -27,24 +28,24 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="Parquet file of rollouts")
     add_shard_argument(parser)
     args = parser.parse_args()
-    spec = args.spec
+    spec, evaluation = args.spec, args.spec.evaluation
     torch.set_num_threads(spec.compute.threads)
     tokenizer = load_tokenizer(args.model)
     stops = stop_ids(tokenizer, generation_config(args.model), spec.prompt.stops)
     problems = shard(read_parquet(args.problems, PROBLEMS), *args.shard)
-    batch = prompt_batch(problems, spec.evaluation.samples, tokenizer, spec.prompt)
+    batch = prompt_batch(problems, evaluation.samples, tokenizer, spec.prompt)
     print(f"the first prompt: {tokenizer.decode(batch.prompts[0])!r}, tokens {batch.prompts[0]}", file=sys.stderr)
-    keys = zip(batch.problem_ids, batch.samples, strict=True)
-    responses = generate_with_vllm(
+    engine = VllmEngine(
         args.model,
-        batch.prompts,
-        [response_seed(spec.seed, problem_id, sample) for problem_id, sample in keys],
-        spec.evaluation,
-        stops,
         len(vocabulary(tokenizer)),
+        max(map(len, batch.prompts)) + evaluation.max_new_tokens,
+        evaluation.batch_size,
         spec.compute.decoding(),
-        spec.gpus,
+        gpus=spec.gpus,
     )
+    keys = zip(batch.problem_ids, batch.samples, strict=True)
+    seeds = [response_seed(spec.seed, "token", problem_id, sample) for problem_id, sample in keys]
+    responses = engine.generate(batch.prompts, seeds, Sampling.of(evaluation), stops, name="rollouts")
     with Grader() as grader:
         columns = response_columns(batch, responses, stops, tokenizer, grader)
     packages = ("torch", "transformers", "math-verify", package())

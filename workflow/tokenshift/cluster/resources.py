@@ -71,19 +71,19 @@ def fetching_mb(study: "Study", model: str) -> int:
     return 4000 + math.ceil(1000 * size * 2 * BYTES["float32"]) if gguf and size else 4000
 
 
-def launcher(compute: "Compute", gpus: int, threads: int) -> str:
-    """The command before a training script: a process for each GPU, on each node.
+def launcher(compute: "Compute", gpus: int, threads: int, python: str = "python") -> str:
+    """The command before a training script: a process for each GPU, on each node, each run by `python`.
 
     On several nodes a step of SLURM's starts them, and the script launch.py inside it finds out where the first one is.
     """
     if compute.nodes == 1:
-        return _processes(gpus)
+        return _processes(gpus, python)
     processes = max(1, gpus)
     step = f"srun --nodes={compute.nodes} --ntasks={compute.nodes * processes} --ntasks-per-node={processes}"
     step += f" --cpus-per-task={threads}"
     step += f" --gres=gpu:{gpus}" if gpus else ""
     # A process that ends badly ends the others, which would wait for it.
-    return f"{step} --kill-on-bad-exit=1 python $SCRIPTS/launch.py"
+    return f"{step} --kill-on-bad-exit=1 {python} $SCRIPTS/launch.py"
 
 
 def inference_launcher(compute: "Compute", gpus: int) -> str:
@@ -91,6 +91,6 @@ def inference_launcher(compute: "Compute", gpus: int) -> str:
     return _processes(gpus if compute.placement == "sharded" else 1)
 
 
-def _processes(gpus: int) -> str:
+def _processes(gpus: int, python: str = "python") -> str:
     # The deepspeed launcher would take GPUs 0, 1 ... whatever SLURM gave, and one port for all jobs of a node.
-    return f"python -m torch.distributed.run --standalone --nproc-per-node={gpus}" if gpus > 1 else "python"
+    return f"{python} -m torch.distributed.run --standalone --nproc-per-node={gpus}" if gpus > 1 else python

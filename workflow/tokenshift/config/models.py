@@ -95,6 +95,14 @@ class Rl(Optimisation):
     epochs: Count = Field(1, description="Passes over a rollout batch.")
     micro_batch_size: Count = Field(64, description="Most responses per forward pass of a process.")
     generation_batch_size: Count = Field(256, description="Responses decoded together.")
+    engine: Literal["tokenshift", "vllm"] = Field(
+        "tokenshift",
+        description="What decodes the rollouts: the study's own decoder, or vLLM in the training processes, with the "
+        "weights handed over before each draw. All RL of the study then runs in vLLM's environment (`make vllm`).",
+    )
+    engine_memory: float = Field(
+        0.3, gt=0, lt=1, description="Share of each device's memory that vLLM takes beside training, with engine: vllm."
+    )
     warmup_steps: int = Field(0, ge=0, le=1_000_000_000, description="Optimiser steps of linear warm-up.")
     clip_low: float = Field(gt=0, lt=1, description="Ratio is clipped below at 1 - clip_low.")
     clip_high: float = Field(gt=0, le=1000, description="Ratio is clipped above at 1 + clip_high.")

@@ -13,7 +13,7 @@ from tokenshift.policies.generation import Cancelled
 from tokenshift.progress import progress
 from tokenshift.rl.rollout_batches import Group, RolloutBatch, Rollouts, collect, shortfall
 from tokenshift.rl.trainer import Trainer, shaped_rewards
-from tokenshift.training.engine import NonFiniteLoss, sharing_parameters
+from tokenshift.training.engine import NonFiniteLoss
 from tokenshift.training.phases import seconds_by_phase
 from tokenshift.training.run import Position, Run, Stopped, checkpoint_due
 
@@ -97,7 +97,7 @@ def _rollout_batch(trainer: Trainer, rollouts: Rollouts, run: Run, position: Pos
         run.stop_if_asked(position)
         purpose = f"rl-step-{step}-draw-{number}"
         try:
-            with _state_in_message_if_not_finite(run, step), sharing_parameters(trainer.engine, rollouts.policy.model):
+            with _state_in_message_if_not_finite(run, step), rollouts.decoder.following(trainer.engine):
                 return rollouts.draw(position["draws"] + number, purpose, run.asked_to_stop)
         except Cancelled:
             run.stop(position)
@@ -131,7 +131,7 @@ def evaluation(trainer: Trainer, heldout: Rollouts, run: Run) -> dict[str, float
     Raises Stopped after a signal; steps that were not saved are then taken again.
     """
     try:
-        with sharing_parameters(trainer.engine, heldout.policy.model):
+        with heldout.decoder.following(trainer.engine):
             groups = heldout.answered(heldout.problems, "rl-evaluation", run.asked_to_stop)
     except Cancelled:
         raise Stopped(f"stopped by a signal during an evaluation; {run.saved_state()}: run it again") from None

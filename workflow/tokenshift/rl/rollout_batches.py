@@ -9,11 +9,10 @@ from transformers import PreTrainedTokenizerBase
 from tokenshift.config.problems import Prompt
 from tokenshift.distributions.sampling import Sampling
 from tokenshift.errors import StudyError
-from tokenshift.noise import uniforms
-from tokenshift.policies.generation import Cancelled, batches, generate, never
-from tokenshift.policies.policy import Policy
+from tokenshift.policies.generation import Cancelled, never
 from tokenshift.policies.rollouts import PromptBatch, grade, prompt_batch
 from tokenshift.problems.grading import Grader
+from tokenshift.rl.decoders import Decoder, Keys
 from tokenshift.training.batches import shuffled_batch
 from tokenshift.training.encoding import require_context
 from tokenshift.training.phases import phase
@@ -48,7 +47,7 @@ class RolloutBatch:
 class Rollouts:
     """How the policy answers problems: all that stays the same from step to step."""
 
-    policy: Policy  # of a model that is not DeepSpeed's (tokenshift.training.engine.sharing_parameters)
+    decoder: Decoder
     tokenizer: PreTrainedTokenizerBase
     grader: Grader
     problems: pl.DataFrame  # schemas.PROBLEMS
@@ -64,7 +63,7 @@ class Rollouts:
         if self.problems.is_empty():
             raise StudyError("the problem set to train on is empty")
         prompts = self._prompts(self.problems, 1).prompts
-        require_context((len(prompt) + self.sampling.max_new_tokens for prompt in prompts), self.policy.model)
+        require_context((len(prompt) + self.sampling.max_new_tokens for prompt in prompts), self.decoder.model)
 
     def draw(self, number: int, purpose: str, cancelled: Callable[[], bool] = never) -> list[Group]:
         """Groups for the problems of draw `number` (from 0, over the whole run), with the noise of `purpose`.
@@ -77,17 +76,19 @@ class Rollouts:
     def answered(self, problems: pl.DataFrame, purpose: str, cancelled: Callable[[], bool] = never) -> list[Group]:
         """Groups for `problems`, with the noise of `purpose`. Each process answers its share and receives all groups.
 
-        `cancelled` is called before every token. Raises Cancelled, on every process, when it has returned true on one.
+        `cancelled` is asked while they are decoded. Raises Cancelled, on every process, when it has returned true on
+        one.
         """
         world, n = World.current(), self.responses_per_problem
         batch = self._prompts(problems[world.rank :: world.size], n)  # the problems of World.share
         gave_up, responses = False, []
         with phase("generation"):
             try:
-                responses = self._responses(batch, purpose, cancelled)
+                keys = Keys(self.seed, purpose)
+                responses = self.decoder.responses(batch, keys, self.sampling, self.batch_size, cancelled)
             except Cancelled:
                 gave_up = True
-        if world.any(gave_up, self.policy.model.device):
+        if world.any(gave_up, self.decoder.model.device):
             raise Cancelled
         with phase("grading"):
             _, grades = grade(batch, responses, self.tokenizer, self.grader)
@@ -101,17 +102,6 @@ class Rollouts:
 
     def _prompts(self, problems: pl.DataFrame, samples: int) -> PromptBatch:
         return prompt_batch(problems, samples, self.tokenizer, self.prompt)
-
-    def _responses(self, batch: PromptBatch, purpose: str, cancelled: Callable[[], bool]) -> list[list[int]]:
-        responses = []
-        for rows in batches(len(batch.prompts), self.batch_size):
-            noise = uniforms(
-                self.seed, purpose, batch.problem_ids[rows], batch.samples[rows], self.sampling.max_new_tokens
-            )
-            responses += generate(
-                self.policy, batch.prompts[rows], noise, self.sampling, self.batch_size, cancelled=cancelled
-            )
-        return responses
 
 
 def collect(draw: Callable[[int], list[Group]], size: int, most_draws: int | None) -> RolloutBatch:
