@@ -27,7 +27,7 @@ ELSEWHERE = {
     "make config": "tests/config/test_documentation.py",
     "make fast-test": "a part of make test",
     "make vllm": "another environment, and make test-vllm tests it",
-    "make test-vllm": "four minutes, with that environment",
+    "make test-vllm": "ten minutes, with that environment",
     "make drill": "an hour; benchmarks/drill.md is its result",
     "make gpu": "needs a GPU; tests/test_gpu_benchmark.py rehearses it",
     "cd viewer && npm ci && npm run build": "tests/viewer",

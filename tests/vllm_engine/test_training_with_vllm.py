@@ -38,7 +38,7 @@ def training(model: Path, problems: Path, folder: Path, processes: int = 1, **ov
         "save_every": 1,
         "micro_batch_tokens": 2048,
     }
-    given |= {"engine": "vllm", "engine_memory": 0.1}
+    given |= {"engine": "vllm", "engine_cache_gb": 1}
     given |= {"evaluation": {"problems": "train", "every": 1, "samples": 1, "top_p": GREEDY}}
     settings = {"code": "", "environment": "", "seed": 1, "prompt": PROMPT.plain(), "compute": Hardware().plain()}
     settings |= {"rl": Rl(**given | overrides).plain()}

@@ -100,8 +100,12 @@ class Rl(Optimisation):
         description="What decodes the rollouts: the study's own decoder, or vLLM in the training processes, with the "
         "weights handed over before each draw. All RL of the study then runs in vLLM's environment (`make vllm`).",
     )
-    engine_memory: float = Field(
-        0.3, gt=0, lt=1, description="Share of each device's memory that vLLM takes beside training, with engine: vllm."
+    engine_cache_gb: float = Field(
+        8.0,
+        gt=0,
+        le=1000,
+        description="Memory of vLLM's keys and values beside each training process, with engine: vllm; its copy of the "
+        "weights comes on top.",
     )
     warmup_steps: int = Field(0, ge=0, le=1_000_000_000, description="Optimiser steps of linear warm-up.")
     clip_low: float = Field(gt=0, lt=1, description="Ratio is clipped below at 1 - clip_low.")

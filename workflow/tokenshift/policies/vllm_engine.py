@@ -76,7 +76,7 @@ class VllmEngine:
             hardware: device, precision and threads.
             gpus: over which the model is split, each with a part of every weight.
             colocated: in each process of a world that was joined before, a model of its own, beside what is trained
-                there; vLLM then takes this share of the device's memory (without a GPU: of the host's).
+                there, with keys and values of this many GB.
 
         Raises StudyError: vLLM is not installed or does not serve the model, or the model is an adapter.
         """
@@ -95,7 +95,9 @@ class VllmEngine:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(not on_cpu and colocated is None))
         options = dict(ON_CPU) if on_cpu else {}
         if colocated is not None:
-            options |= {"distributed_executor_backend": "external_launcher", "gpu_memory_utilization": colocated}
+            # The share decides nothing where the cache's size is given; as much has to be free.
+            options |= {"kv_cache_memory_bytes": int(colocated * 1e9), "gpu_memory_utilization": 0.01}
+            options |= {"distributed_executor_backend": "external_launcher"}
             for name, value in ONE_PROCESS.items():
                 os.environ.setdefault(name, value)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)).get_text_config()

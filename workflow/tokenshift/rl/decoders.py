@@ -92,7 +92,9 @@ class VllmDecoder:
         longest = max(map(len, prompts.prompts), default=0) + rl.max_new_tokens
         hardware = spec.compute.model_copy(update={"dtype": rl.precision})
         size = (policy.vocabulary_size, longest, rl.generation_batch_size)
-        return cls(VllmEngine(folder, *size, hardware, colocated=rl.engine_memory), policy.model, policy.stop_token_ids)
+        return cls(
+            VllmEngine(folder, *size, hardware, colocated=rl.engine_cache_gb), policy.model, policy.stop_token_ids
+        )
 
     @contextlib.contextmanager
     def following(self, engine: "DeepSpeedEngine") -> Iterator[None]:
