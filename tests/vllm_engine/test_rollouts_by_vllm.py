@@ -80,6 +80,15 @@ def test_first_tokens_follow_the_models_distribution_and_the_test_has_power(mode
     assert rejects(observed, expected(temperature, 0.8))
 
 
+def test_more_prompts_than_one_step_takes_are_answered(model, problems, tmp_path):
+    long = Prompt(template=" ".join(f"{number} times {number}" for number in range(30)) + ". {problem}", chat=False)
+    output, sampling = tmp_path / "out.parquet", {"samples": 16, "max_new_tokens": 2}
+    finished(command(model, problems, output, "vllm", (0, 1), long, **sampling))
+    table = pl.read_parquet(output)
+    assert len(table) == 16 * len(TEXTS)
+    assert table["prompt_token_ids"].list.len().sum() > 10_000
+
+
 def test_a_killed_shard_is_made_again_and_shards_do_not_change_responses(model, problems, tmp_path):
     sampling = {"samples": 4, "max_new_tokens": 48}
     whole = rollouts(model, problems, tmp_path / "whole.parquet", **sampling)
