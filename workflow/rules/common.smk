@@ -114,16 +114,6 @@ def models_from(origin):
     return [name for name, model in STUDY.models.items() if model.origin == origin]
 
 
-def evaluated_models():
-    """Models with rollouts: of every pair and of the training comparison."""
-    of_training = STUDY.training.baseline_of if STUDY.training else {}
-    compared = dict.fromkeys([*of_training.values(), *of_training])
-    trained = [replicate for name in compared for replicate in STUDY.replicates(name)]
-    origins = [STUDY.models[name].from_ for name in trained]
-    paired = [name for pair in STUDY.pairs.values() for name in (pair.base, pair.tuned)]
-    return list(dict.fromkeys([*paired, *filter(None, origins), *trained]))
-
-
 def manifest(model):
     """The file that stands for a model's folder: hashes of all others, written last."""
     return f"{RESULTS}/models/{model}/manifest.json"

@@ -47,7 +47,7 @@ def needed_room():
         elif model.pretrain or model.sft:
             corpus = (model.pretrain or model.sft).corpus
             fits.append(fit(name, f"corpora/{corpus}", 0, f"models.{name}.{model.origin}.corpus"))
-    for name in evaluated_models():
+    for name in STUDY.evaluated():
         for problem_set in STUDY.evaluation.sets:
             new_tokens = STUDY.evaluation.max_new_tokens
             fits.append(fit(name, f"problems/{problem_set}", new_tokens, "evaluation.max_new_tokens"))
@@ -104,7 +104,7 @@ def all_cross_samples():
 def all_rollouts():
     return expand(
         f"{RESULTS}/rollouts/{{model}}/{{problem_set}}.parquet",
-        model=evaluated_models(),
+        model=STUDY.evaluated(),
         problem_set=STUDY.evaluation.sets,
     )
 
@@ -131,7 +131,7 @@ def shown_sweeps(wildcards):
 
 def rl_models():
     """RL-tuned models that are evaluated: one that nothing uses is not trained for its curves."""
-    return [model for model in evaluated_models() if STUDY.models[model].origin == "rl"]
+    return [model for model in STUDY.evaluated() if STUDY.models[model].origin == "rl"]
 
 
 def weighted_groups():
@@ -157,13 +157,13 @@ def by_group(models):
 def training_groups():
     """Trained and base models by declared name and seed, for the comparison over seeds."""
     base_of = {}
-    for model in evaluated_models():
+    for model in STUDY.evaluated():
         if STUDY.models[model].from_:
             base_of[STUDY.group(model)] = STUDY.group(STUDY.models[model].from_)
     for pair in STUDY.pairs.values():
         base_of.setdefault(STUDY.group(pair.tuned), STUDY.group(pair.base))
     return {
-        "groups": by_group(evaluated_models()),
+        "groups": by_group(STUDY.evaluated()),
         "base_of": base_of,
         "baseline_of": STUDY.training.baseline_of if STUDY.training else {},
     }

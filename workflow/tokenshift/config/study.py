@@ -113,6 +113,15 @@ class Study(Section):
         declared = without_seed(model)
         return declared if model == replicate(declared, self.models[model].seeds[0]) else model
 
+    def evaluated(self) -> list[str]:
+        """Models with rollouts: of every pair, and of the training comparison with what they are trained from."""
+        of_training = self.training.baseline_of if self.training else {}
+        compared = dict.fromkeys([*of_training.values(), *of_training])
+        trained = [replicate for name in compared for replicate in self.replicates(name)]
+        origins = [self.models[name].from_ for name in trained]
+        paired = [name for pair in self.pairs.values() for name in (pair.base, pair.tuned)]
+        return list(dict.fromkeys([*paired, *filter(None, origins), *trained]))
+
     def trajectories(self, pair: str) -> list[str]:
         """Whose responses are scored of `pair`: cross-samples only where it is cross-sampled."""
         mixed = pair in self.cross_sampling.pairs

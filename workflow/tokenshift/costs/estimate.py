@@ -81,10 +81,6 @@ class _Estimate:
     def stages(self) -> Iterator[Cost]:
         study, compute = self.study, self.study.compute
         trained = [name for name, model in study.models.items() if not model.pretrained]
-        evaluated = dict.fromkeys(name for pair in study.pairs.values() for name in (pair.base, pair.tuned))
-        if study.training:
-            compared = [study.training.baseline, *study.training.models]
-            evaluated |= dict.fromkeys(replicate for name in compared for replicate in study.replicates(name))
         weights = sum(self.billions(name) for name in study.models) * BYTES["float32" if trained else "bfloat16"]
         if trained:
             hours = sum(self._training_seconds(name) + self.rates.start for name in trained) / 3600
@@ -96,7 +92,7 @@ class _Estimate:
         else:
             yield Cost("models", len(study.models), 0.0, 0, 4.0, weights, "models")
         samples = study.evaluation.samples
-        sampled = [(self._sampling_seconds(name, samples), [name]) for name in evaluated]
+        sampled = [(self._sampling_seconds(name, samples), [name]) for name in study.evaluated()]
         yield self._cost("rollouts", sampled, 1, 10 * samples)
         scored = []
         for pair in study.pairs.values():
