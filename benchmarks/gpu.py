@@ -40,9 +40,10 @@ from tokenshift.policies import captured
 from tokenshift.policies.generation import generate
 from tokenshift.policies.policy import Policy
 from tokenshift.registries.criteria import ALL, CRITERIA, NONE
+from tokenshift.rl.trainer import Trainer, warmup_then_constant
 from tokenshift.scoring.teacher_forcing import Work, score
-from tokenshift.training.engine import join_world
-from training import PARTS, TOKENIZER, our_rows
+from tokenshift.training.engine import initialise, join_world
+from training import PARTS, TOKENIZER, full_groups, our_rows, seconds_by_kind, settings
 
 REPORT = Path(__file__).with_suffix(".md")
 LAST_BEGUN = 300  # seconds after which no part is begun
@@ -80,7 +81,16 @@ def main() -> int:
         return 0
     sizes = REHEARSED if args.rehearse else ON_GPU
     started, lines, failed = time.perf_counter(), [], 0
-    parts = [check_kernels, check_models, scoring, generation_small, generation_large, two_policies, training_step]
+    parts = [
+        check_kernels,
+        check_models,
+        scoring,
+        generation_small,
+        generation_large,
+        two_policies,
+        training_step,
+        update_kinds,
+    ]
     for part in parts:
         if time.perf_counter() - started > LAST_BEGUN:
             lines.append(f"Not begun after {LAST_BEGUN} s: {part.__name__}.\n")
@@ -266,15 +276,7 @@ def two_policies(sizes: Sizes) -> list[str]:
 def training_step(sizes: Sizes) -> list[str]:
     """The parts of a step of the smaller model on responses of full length, and the arithmetic of its update."""
     join_world(sizes.device)
-    prompts, responses = 8, 16
-    args = argparse.Namespace(
-        prompts=prompts,
-        responses=responses,
-        mini_batches=2,
-        tokens=sizes.response,
-        micro_batch_tokens=8192,
-        precision="bfloat16" if sizes.dtype == torch.bfloat16 else "float32",
-    )
+    args = step_arguments(sizes, prompts=8, mini_batches=2)
     config = copy.deepcopy(sizes.small)
     config.eos_token_id, config.pad_token_id = TOKENIZER.eos_token_id, TOKENIZER.pad_token_id
     with torch.device(sizes.device):
@@ -285,15 +287,41 @@ def training_step(sizes: Sizes) -> list[str]:
     factors = torch.randn(2, size, size, dtype=sizes.dtype, device=sizes.device)
     timed(sizes, lambda: factors[0] @ factors[1])
     peak = 2 * size**3 / timed(sizes, lambda: factors[0] @ factors[1])
-    tokens = prompts * responses * sizes.response
+    tokens = args.prompts * args.responses * sizes.response
     # A forward pass for the old log-probabilities, and one forward and one backward pass.
     reached = 8 * parameters * tokens / row["update_seconds"]
     parts = ", ".join(f"{part} {row[f'{part}_seconds']:.2f} s" for part in PARTS if f"{part}_seconds" in row)
     return [
-        f"A DAPO step of {parameters / 1e9:.1f} billion parameters, {prompts} x {responses} responses of "
+        f"A DAPO step of {parameters / 1e9:.1f} billion parameters, {args.prompts} x {args.responses} responses of "
         f"{sizes.response} tokens: {parts}. Update: {reached / 1e12:.0f} TFLOP/s, where a product of matrices of "
         f"{size} reaches {peak / 1e12:.0f}."
     ]
+
+
+def update_kinds(sizes: Sizes) -> list[str]:
+    """What an update of the smaller model spends its time on, by kind of operation."""
+    join_world(sizes.device)
+    args = step_arguments(sizes, prompts=2, mini_batches=1)
+    with torch.device(sizes.device):
+        model = AutoModelForCausalLM.from_config(sizes.small, dtype=sizes.dtype)
+    rl = settings(args, 1, evaluate=False)
+    engine = initialise(model, rl, lambda optimiser: warmup_then_constant(optimiser, 0))
+    groups = full_groups(args.prompts, args.responses, args.tokens, sizes.small.vocab_size)
+    seconds, by_kind = seconds_by_kind(Trainer(engine, None, rl), groups)
+    shares = ", ".join(f"{kind} {of_kind / seconds:.0%}" for kind, of_kind in by_kind.items())
+    return [f"Of the {seconds:.2f} s of an update on {args.prompts} x {args.responses} such responses: {shares}."]
+
+
+def step_arguments(sizes: Sizes, prompts: int, mini_batches: int) -> argparse.Namespace:
+    """What benchmarks/training.py takes, for 16 responses of full length to each prompt."""
+    return argparse.Namespace(
+        prompts=prompts,
+        responses=16,
+        mini_batches=mini_batches,
+        tokens=sizes.response,
+        micro_batch_tokens=8192,
+        precision="bfloat16" if sizes.dtype == torch.bfloat16 else "float32",
+    )
 
 
 def asked(

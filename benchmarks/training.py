@@ -11,6 +11,10 @@ counting 2 FLOPs a parameter and token for a forward pass and 4 for a backward p
     python benchmarks/training.py step --model smollm2-135m --threads 2
     python benchmarks/training.py step --model 1.5b --device cuda --precision bfloat16 --peak-tflops 989 \
         --micro-batch-tokens 16384
+
+What an update alone spends its time on, on responses of full length, beside what matrix products alone would take:
+
+    python benchmarks/training.py update --model smollm2-135m --prompts 1 --responses 4 --tokens 1024
 """
 
 import argparse
@@ -19,6 +23,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import re
 import statistics
 import tempfile
 import time
@@ -28,6 +33,7 @@ import numpy as np
 import polars as pl
 import torch
 from shapes import QWEN2_1_5B, SMOLLM2_135M
+from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tokenshift.config.models import Architecture, HeldOut, Rl
@@ -38,7 +44,7 @@ from tokenshift.problems.answers import last_boxed
 from tokenshift.problems.grading import Grader
 from tokenshift.rl.decoders import OwnDecoder
 from tokenshift.rl.loop import train
-from tokenshift.rl.rollout_batches import Rollouts
+from tokenshift.rl.rollout_batches import Group, Rollouts
 from tokenshift.rl.trainer import Trainer, warmup_then_constant
 from tokenshift.training.engine import initialise, join_world
 from tokenshift.training.pretraining import build_model, character_tokenizer
@@ -46,13 +52,19 @@ from tokenshift.training.run import Run
 
 TOKENIZER = character_tokenizer(["0123456789+-= \\boxed{}"])
 PARTS = ("generation", "grading", "log_probs", "gradient", "optimiser", "evaluation")  # of a step
+# Of PyTorch's operations, by their names.
+KINDS = {
+    "matrix products": r"::(mm|addmm|bmm|baddbmm|linear)$|mkldnn",
+    "attention": "attention",
+    "log-softmax": "log_softmax",
+}
 ARCHITECTURES = {"smollm2-135m": SMOLLM2_135M, "1.5b": QWEN2_1_5B}
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["trl", "step"])
+    parser.add_argument("what", choices=["trl", "step", "update"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="rollout batches in a round, besides the first")
@@ -252,11 +264,83 @@ def step_breakdown(args: argparse.Namespace) -> None:
         print(f"update: {flops / 1e12:.1f} TFLOP/s, {flops / 1e12 / args.peak_tflops:.1%} of the peak")
 
 
+def full_groups(prompts: int, responses: int, tokens: int, vocabulary_size: int) -> list[Group]:
+    """Groups of random responses of full length to prompts of 40 tokens, every other one correct."""
+    rng = np.random.default_rng(0)
+    correct = [number % 2 == 0 for number in range(responses)]
+    return [
+        Group(
+            str(number),
+            rng.integers(vocabulary_size, size=40).tolist(),
+            rng.integers(vocabulary_size, size=(responses, tokens)).tolist(),
+            correct,
+        )
+        for number in range(prompts)
+    ]
+
+
+def seconds_by_kind(trainer: Trainer, groups: list[Group]) -> tuple[float, dict[str, float]]:
+    """Seconds of an update, and those of its operations by kind, as PyTorch's profiler counts them on the device."""
+    device = trainer.engine.device.type
+
+    def update() -> float:
+        begun = time.perf_counter()
+        trainer.update(groups)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - begun
+
+    update()
+    whole = update()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
+    with profile(activities=activities) as profiled:
+        update()
+    by_kind = dict.fromkeys((*KINDS, "all else"), 0.0)
+    for event in profiled.key_averages():
+        seconds = (event.self_device_time_total if device == "cuda" else event.self_cpu_time_total) / 1e6
+        kind = next((kind for kind, name in KINDS.items() if re.search(name, event.key)), "all else")
+        by_kind[kind] += seconds if event.key.startswith("aten::") else 0.0
+    return whole, by_kind
+
+
+def product_rate(device: str, dtype: torch.dtype, size: int) -> float:
+    """FLOPs a second of a product of two square matrices."""
+    factors = torch.randn(2, size, size, device=device).to(dtype)
+    seconds = []
+    for _ in range(4):
+        begun = time.perf_counter()
+        float((factors[0] @ factors[1])[0, 0])  # waits for it
+        seconds.append(time.perf_counter() - begun)
+    return 2 * size**3 / min(seconds)
+
+
+def update_breakdown(args: argparse.Namespace) -> None:
+    """Print what an update spends its time on, and its share of the rate of matrix products."""
+    join_world(args.device)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    config, dtype = ARCHITECTURES[args.model], getattr(torch, args.precision)
+    with torch.device(args.device):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    rl = settings(args, 1, evaluate=False)
+    engine = initialise(model, rl, lambda optimiser: warmup_then_constant(optimiser, 0))
+    groups = full_groups(args.prompts, args.responses, args.tokens, config.vocab_size)
+    seconds, by_kind = seconds_by_kind(Trainer(engine, None, rl), groups)
+    print(f"{args.model}, {args.precision} on {args.device}: an update of {seconds:.1f} s")
+    for kind, of_kind in by_kind.items():
+        print(f"  {kind}: {of_kind / sum(by_kind.values()):.0%}")
+    # One forward pass for the old log-probabilities, one forward and one backward pass.
+    reached = 8 * parameters * args.prompts * args.responses * (args.tokens + 40) / seconds
+    rate = product_rate(args.device, dtype, 2048)
+    print(f"{reached / 1e9:.0f} GFLOP/s, where matrix products reach {rate / 1e9:.0f}: {reached / rate:.2f}")
+
+
 def main() -> None:
     """Run the benchmark named on the command line."""
     args = parse()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    {"trl": against_trl, "step": step_breakdown}[args.what](args)
+    {"trl": against_trl, "step": step_breakdown, "update": update_breakdown}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def test_every_part_runs():
     result = run("--rehearse")
     assert result.returncode == 0, result.stdout + result.stderr
     parts = ["check_kernels", "check_models", "scoring", "generation_small", "generation_large", "two_policies"]
-    parts.append("training_step")
+    parts += ["training_step", "update_kinds"]
     assert [line.split(":")[0] for line in result.stderr.splitlines() if line.endswith(" s")] == parts
     assert "floor / ours" in result.stdout
     assert "failed" not in result.stdout
