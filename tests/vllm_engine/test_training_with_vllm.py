@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import polars as pl
@@ -28,22 +29,29 @@ def problems(tmp_path_factory) -> Path:
 
 def training(model: Path, problems: Path, folder: Path, processes: int = 1, **overrides) -> list[str]:
     """The command of a training job whose model is folder/model; every step ends with greedy responses."""
-    given = {"recipe": "grpo", "kl_coefficient": 0.0, "problems": "train", "steps": 2, "learning_rate": 3e-5}
-    given |= {"prompts_per_step": 8, "mini_batch_prompts": 8, "responses_per_prompt": 4, "max_new_tokens": 12}
-    given |= {
-        "weight_decay": 0.0,
-        "overlong": None,
+    given = {
+        "recipe": "grpo",
+        "kl_coefficient": 0.0,
         "report_base_kl": False,
+        "problems": "train",
+        "steps": 2,
+        "prompts_per_step": 8,
+        "mini_batch_prompts": 8,
+        "responses_per_prompt": 4,
+        "max_new_tokens": 12,
+        "overlong": None,
+        "learning_rate": 3e-5,
         "warmup_steps": 0,
-        "save_every": 1,
+        "weight_decay": 0.0,
         "micro_batch_tokens": 2048,
+        "save_every": 1,
+        "engine": "vllm",
+        "engine_cache_gb": 1,
+        "evaluation": {"problems": "train", "every": 1, "samples": 1, "top_p": GREEDY},
     }
-    given |= {"engine": "vllm", "engine_cache_gb": 1}
-    given |= {"evaluation": {"problems": "train", "every": 1, "samples": 1, "top_p": GREEDY}}
     settings = {"code": "", "environment": "", "seed": 1, "prompt": PROMPT.plain(), "compute": Hardware().plain()}
     settings |= {"rl": Rl(**given | overrides).plain()}
-    python = [PYTHON[given["engine"] if "engine" not in overrides else overrides["engine"]]]
-    launched = [*python, *LAUNCHER, processes] if processes > 1 else python
+    launched = [PYTHON["vllm"], *LAUNCHER, processes] if processes > 1 else [PYTHON["vllm"]]
     files = ["--base", model, "--problems", problems, "--heldout", problems, "--state", folder / "state"]
     script = ROOT / "workflow/scripts/rl.py"
     return [*map(str, [*launched, script, "--spec", json.dumps(settings), *files, "--output", folder / "model"])]
@@ -75,23 +83,17 @@ def test_responses_are_those_of_the_weights_of_the_moment(model, problems, train
 
 
 def test_training_has_changed_the_responses(trained):
-    before, *_, after = metrics(trained)
-    assert (before["heldout_accuracy"], before["heldout_length"]) != (
-        after["heldout_accuracy"],
-        after["heldout_length"],
-    )
+    before, *_, after = ((row["heldout_accuracy"], row["heldout_length"]) for row in metrics(trained))
+    assert before != after
     assert all(row["groups"] > 0 and row["gradient_norm"] > 0 for row in metrics(trained)[1:])
 
 
 def test_a_stopped_run_goes_on_to_the_same_model(model, problems, trained, tmp_path):
     given = training(model, problems, tmp_path)
     stopped = subprocess.Popen(given, env=environment(), stderr=subprocess.PIPE, text=True)
-    states = tmp_path / "state"
-    for line in stopped.stderr:
-        if "training" in line and any(states.glob("*/step-*")):
-            break
-        if any(states.glob("*/step-1")):
-            break
+    while not any((tmp_path / "state").glob("*/step-1")):
+        time.sleep(0.1)
+        assert stopped.poll() is None
     stopped.send_signal(signal.SIGTERM)
     said = stopped.communicate()[1]
     assert stopped.returncode != 0, said
