@@ -43,7 +43,7 @@ from tokenshift.registries.criteria import ALL, CRITERIA, NONE
 from tokenshift.rl.trainer import Trainer, warmup_then_constant
 from tokenshift.scoring.teacher_forcing import Work, score
 from tokenshift.training.engine import initialise, join_world
-from training import PARTS, TOKENIZER, full_groups, our_rows, seconds_by_kind, settings
+from training import PARTS, TOKENIZER, full_groups, our_rows, product_rate, seconds_by_kind, settings
 
 REPORT = Path(__file__).with_suffix(".md")
 LAST_BEGUN = 300  # seconds after which no part is begun
@@ -283,10 +283,7 @@ def training_step(sizes: Sizes) -> list[str]:
         model = AutoModelForCausalLM.from_config(config, dtype=sizes.dtype)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     (row,) = our_rows(model, args, steps=1, endless=True)
-    size = sizes.product
-    factors = torch.randn(2, size, size, dtype=sizes.dtype, device=sizes.device)
-    timed(sizes, lambda: factors[0] @ factors[1])
-    peak = 2 * size**3 / timed(sizes, lambda: factors[0] @ factors[1])
+    peak = product_rate(sizes.device, sizes.dtype, sizes.product)
     tokens = args.prompts * args.responses * sizes.response
     # A forward pass for the old log-probabilities, and one forward and one backward pass.
     reached = 8 * parameters * tokens / row["update_seconds"]
@@ -294,7 +291,7 @@ def training_step(sizes: Sizes) -> list[str]:
     return [
         f"A DAPO step of {parameters / 1e9:.1f} billion parameters, {args.prompts} x {args.responses} responses of "
         f"{sizes.response} tokens: {parts}. Update: {reached / 1e12:.0f} TFLOP/s, where a product of matrices of "
-        f"{size} reaches {peak / 1e12:.0f}."
+        f"{sizes.product} reaches {peak / 1e12:.0f}."
     ]
 
 
@@ -309,7 +306,10 @@ def update_kinds(sizes: Sizes) -> list[str]:
     groups = full_groups(args.prompts, args.responses, args.tokens, sizes.small.vocab_size)
     seconds, by_kind = seconds_by_kind(Trainer(engine, None, rl), groups)
     shares = ", ".join(f"{kind} {of_kind / seconds:.0%}" for kind, of_kind in by_kind.items())
-    return [f"Of the {seconds:.2f} s of an update on {args.prompts} x {args.responses} such responses: {shares}."]
+    return [
+        f"Of the {seconds:.2f} s of an update on {args.prompts} x {args.responses} such responses: {shares}; "
+        "the device waits for the rest."
+    ]
 
 
 def step_arguments(sizes: Sizes, prompts: int, mini_batches: int) -> argparse.Namespace:

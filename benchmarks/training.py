@@ -14,7 +14,7 @@ counting 2 FLOPs a parameter and token for a forward pass and 4 for a backward p
 
 What an update alone spends its time on, on responses of full length, beside what matrix products alone would take:
 
-    python benchmarks/training.py update --model smollm2-135m --prompts 1 --responses 4 --tokens 1024
+    python benchmarks/training.py update --model smollm2-135m --prompts 1 --responses 4 --mini-batches 1 --tokens 1024
 """
 
 import argparse
